@@ -1,0 +1,141 @@
+//! Frames to bytes, appended to a buffer that the caller owns. Nothing here allocates beyond the
+//! growth of that buffer, and nothing checks: subjects, sids and header blocks are passed on as
+//! they were taken in.
+
+use crate::frame::{Message, Publish};
+
+/// `PUB` or `HPUB` with its payload.
+pub fn publish(out: &mut Vec<u8>, publish: &Publish<'_>) {
+    out.extend_from_slice(if publish.header_bytes.is_some() { b"HPUB " } else { b"PUB " });
+    out.extend_from_slice(publish.subject);
+    reply_sizes_payload(out, publish.reply, publish.header_bytes, publish.payload);
+}
+
+/// `MSG` or `HMSG` with its payload.
+pub fn message(out: &mut Vec<u8>, message: &Message<'_>) {
+    out.extend_from_slice(if message.header_bytes.is_some() { b"HMSG " } else { b"MSG " });
+    out.extend_from_slice(message.subject);
+    out.push(b' ');
+    out.extend_from_slice(message.sid);
+    reply_sizes_payload(out, message.reply, message.header_bytes, message.payload);
+}
+
+/// `SUB`.
+pub fn subscribe(out: &mut Vec<u8>, filter: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
+    out.extend_from_slice(b"SUB ");
+    out.extend_from_slice(filter);
+    if let Some(queue) = queue {
+        out.push(b' ');
+        out.extend_from_slice(queue);
+    }
+    out.push(b' ');
+    out.extend_from_slice(sid);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `UNSUB`. A `max` of more than nine digits is cut to nine of them: a broker that follows NATS
+/// would read more as "now".
+pub fn unsubscribe(out: &mut Vec<u8>, sid: &[u8], max: Option<u64>) {
+    out.extend_from_slice(b"UNSUB ");
+    out.extend_from_slice(sid);
+    if let Some(max) = max {
+        out.push(b' ');
+        decimal(out, max.min(999_999_999));
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `CONNECT`; `json` is one line.
+pub fn connect(out: &mut Vec<u8>, json: &[u8]) {
+    out.extend_from_slice(b"CONNECT ");
+    out.extend_from_slice(json);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `INFO`; `json` is one line. NATS writes a blank in front of the line end, so we do.
+pub fn info(out: &mut Vec<u8>, json: &[u8]) {
+    out.extend_from_slice(b"INFO ");
+    out.extend_from_slice(json);
+    out.extend_from_slice(b" \r\n");
+}
+
+/// `-ERR`. The quotes belong to the protocol: clients look for them.
+pub fn error(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(b"-ERR '");
+    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(b"'\r\n");
+}
+
+/// The lines that never vary.
+pub mod fixed {
+    /// `PING`.
+    pub const PING: &[u8] = b"PING\r\n";
+    /// `PONG`.
+    pub const PONG: &[u8] = b"PONG\r\n";
+    /// `+OK`.
+    pub const OK: &[u8] = b"+OK\r\n";
+    /// `REPLACED`.
+    pub const REPLACED: &[u8] = b"REPLACED\r\n";
+}
+
+/// A line of words of ours, with an optional body: `words` are joined by blanks, then the size of
+/// the body if there is one.
+pub fn words(out: &mut Vec<u8>, words: &[&str], body: Option<&[u8]>) {
+    for (at, word) in words.iter().enumerate() {
+        if at > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(word.as_bytes());
+    }
+    if let Some(body) = body {
+        out.push(b' ');
+        decimal(out, body.len() as u64);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(body);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `ERR tag code 'sentence'`. Characters of the sentence that could end the line are replaced.
+pub fn declined(out: &mut Vec<u8>, tag: &str, code: &str, sentence: &str) {
+    let sentence: String = sentence.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    words(out, &["ERR", tag, code, &format!("'{sentence}'")], None);
+}
+
+/// A number in decimal digits.
+#[inline]
+pub fn decimal(out: &mut Vec<u8>, mut value: u64) {
+    const DIGITS_MAX: usize = 20;
+    let mut digits = [0u8; DIGITS_MAX];
+    let mut at = DIGITS_MAX;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+fn reply_sizes_payload(
+    out: &mut Vec<u8>,
+    reply: Option<&[u8]>,
+    header_bytes: Option<usize>,
+    payload: &[u8],
+) {
+    out.push(b' ');
+    if let Some(reply) = reply {
+        out.extend_from_slice(reply);
+        out.push(b' ');
+    }
+    if let Some(header_bytes) = header_bytes {
+        decimal(out, header_bytes as u64);
+        out.push(b' ');
+    }
+    decimal(out, payload.len() as u64);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(payload);
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,279 @@
+//! Our own verbs, in one table: what the parser accepts, what `HELP` says and what
+//! `docs/protocol.md` documents come from the same rows.
+
+use std::fmt::Write as _;
+
+/// A verb of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// `TASK SUBMIT`
+    TaskSubmit,
+    /// `TASK SHOW`
+    TaskShow,
+    /// `TASK ACCEPT`
+    TaskAccept,
+    /// `TASK DECLINE`
+    TaskDecline,
+    /// `TASK PROGRESS`
+    TaskProgress,
+    /// `TASK COMPLETE`
+    TaskComplete,
+    /// `TASK FAIL`
+    TaskFail,
+    /// `WORKER START`
+    WorkerStart,
+    /// `WORKER STOP`
+    WorkerStop,
+}
+
+/// Whether bytes follow the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// The line is all.
+    None,
+    /// The last word of the line is the size of the body that follows.
+    Sized,
+}
+
+struct Row {
+    verb: Verb,
+    family: &'static str,
+    action: &'static str,
+    arguments: &'static [&'static str],
+    options: &'static [&'static str],
+    body: Body,
+    meaning: &'static str,
+    example: &'static str,
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        verb: Verb::TaskSubmit,
+        family: "TASK",
+        action: "SUBMIT",
+        arguments: &["queue"],
+        options: &["needs", "priority", "attempts", "lease_ms"],
+        body: Body::Sized,
+        meaning: "keep a task; the answer comes when it is on disk",
+        example: "TASK SUBMIT 1 resize needs=gpu,png priority=high 5\\r\\nhello\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskShow,
+        family: "TASK",
+        action: "SHOW",
+        arguments: &["task"],
+        options: &[],
+        body: Body::None,
+        meaning: "show a task: its state, generation and result",
+        example: "TASK SHOW 2 17\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskAccept,
+        family: "TASK",
+        action: "ACCEPT",
+        arguments: &["task", "generation"],
+        options: &[],
+        body: Body::None,
+        meaning: "take an offered task",
+        example: "TASK ACCEPT 3 17 1\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskDecline,
+        family: "TASK",
+        action: "DECLINE",
+        arguments: &["task", "generation"],
+        options: &["reason"],
+        body: Body::None,
+        meaning: "refuse an offered task; it goes to another agent",
+        example: "TASK DECLINE 4 17 1 reason=busy\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskProgress,
+        family: "TASK",
+        action: "PROGRESS",
+        arguments: &["task", "generation"],
+        options: &[],
+        body: Body::Sized,
+        meaning: "report on a running task",
+        example: "TASK PROGRESS 5 17 1 3\\r\\n50%\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskComplete,
+        family: "TASK",
+        action: "COMPLETE",
+        arguments: &["task", "generation"],
+        options: &[],
+        body: Body::Sized,
+        meaning: "finish a task with its result; the answer comes when it is on disk",
+        example: "TASK COMPLETE 6 17 1 4\\r\\ndone\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskFail,
+        family: "TASK",
+        action: "FAIL",
+        arguments: &["task", "generation"],
+        options: &["class", "retry_after_ms"],
+        body: Body::Sized,
+        meaning: "give up on an attempt, with the error; class=fatal means no retry can help",
+        example: "TASK FAIL 7 17 1 class=fatal 7\\r\\nno file\\r\\n",
+    },
+    Row {
+        verb: Verb::WorkerStart,
+        family: "WORKER",
+        action: "START",
+        arguments: &["agent"],
+        options: &["can", "queues", "credit"],
+        body: Body::None,
+        meaning: "take work as an agent on this connection: OFFER lines follow",
+        example: "WORKER START 8 alice can=gpu,png credit=2\\r\\n",
+    },
+    Row {
+        verb: Verb::WorkerStop,
+        family: "WORKER",
+        action: "STOP",
+        arguments: &[],
+        options: &[],
+        body: Body::None,
+        meaning: "take no more work; tasks that are held come back after their grace period",
+        example: "WORKER STOP 9\\r\\n",
+    },
+];
+
+impl Verb {
+    /// The verb made of two words, in any case.
+    #[must_use]
+    pub fn find(family: &str, action: &str) -> Option<Verb> {
+        ROWS.iter()
+            .find(|row| {
+                row.family.eq_ignore_ascii_case(family) && row.action.eq_ignore_ascii_case(action)
+            })
+            .map(|row| row.verb)
+    }
+
+    /// The first word of a verb family as the table spells it, if `word` is one.
+    #[must_use]
+    pub fn family(word: &str) -> Option<&'static str> {
+        ROWS.iter().find(|row| row.family.eq_ignore_ascii_case(word)).map(|row| row.family)
+    }
+
+    /// The second words that exist for a family, for a sentence.
+    #[must_use]
+    pub fn actions(family: &str) -> String {
+        let actions: Vec<&str> =
+            ROWS.iter().filter(|row| row.family == family).map(|row| row.action).collect();
+        actions.join(", ")
+    }
+
+    /// Names of the arguments behind the tag, in order.
+    #[must_use]
+    pub fn arguments(self) -> &'static [&'static str] {
+        self.row().arguments
+    }
+
+    /// Keys of the options.
+    #[must_use]
+    pub fn options(self) -> &'static [&'static str] {
+        self.row().options
+    }
+
+    /// Whether a body follows.
+    #[must_use]
+    pub fn body(self) -> Body {
+        self.row().body
+    }
+
+    /// Both words of the verb.
+    #[must_use]
+    pub fn name(self) -> String {
+        format!("{} {}", self.row().family, self.row().action)
+    }
+
+    /// The shape of the line.
+    #[must_use]
+    pub fn usage(self) -> String {
+        let row = self.row();
+        let mut usage = format!("{} {} tag", row.family, row.action);
+        for argument in row.arguments {
+            let _ = write!(usage, " {argument}");
+        }
+        for option in row.options {
+            let _ = write!(usage, " [{option}=...]");
+        }
+        if row.body == Body::Sized {
+            usage.push_str(" size");
+        }
+        usage
+    }
+
+    fn row(self) -> &'static Row {
+        ROWS.iter().find(|row| row.verb == self).expect("every verb has a row in the table")
+    }
+}
+
+/// Enough of a wrong topic to recognise it by.
+const TOPIC_EXCERPT_CHARS: usize = 32;
+
+/// The text of `HELP`, or of `HELP topic`: lines that end in CR LF. `topic` is a verb's first
+/// word, both words, or empty.
+#[must_use]
+pub fn help(topic: &str) -> String {
+    let topic = topic.trim();
+    let wanted: Vec<&Row> = ROWS
+        .iter()
+        .filter(|row| {
+            let name = format!("{} {}", row.family, row.action);
+            name.eq_ignore_ascii_case(topic) || row.family.eq_ignore_ascii_case(topic)
+        })
+        .collect();
+    let mut text = String::new();
+    if wanted.is_empty() {
+        if !topic.is_empty() {
+            let excerpt: String = topic.chars().take(TOPIC_EXCERPT_CHARS).collect();
+            let _ = write!(text, "# there is no verb {excerpt:?}\r\n");
+        }
+        text.push_str("# AgentCom speaks the NATS client protocol and these verbs:\r\n");
+        text.push_str(
+            "#   CONNECT {\"verbose\":false}   SUB subject [queue] sid   UNSUB sid [max]\r\n",
+        );
+        text.push_str("#   PUB subject [reply] size     then the payload   PING   QUIT\r\n");
+        for row in ROWS {
+            let _ = write!(text, "#   {} {}: {}\r\n", row.family, row.action, row.meaning);
+        }
+        text.push_str("# HELP verb shows its usage and an example; tag is any word, it comes back in the answer\r\n");
+    } else {
+        for row in wanted {
+            let _ = write!(text, "# {}\r\n", row.verb.usage());
+            let _ = write!(text, "#   {}\r\n#   example: {}\r\n", row.meaning, row.example);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_example_in_the_table_parses_as_its_verb() {
+        for row in ROWS {
+            let bytes = row.example.replace("\\r\\n", "\r\n").into_bytes();
+            let decoder = crate::ClientDecoder::new(crate::Limits::default());
+            let decoded = decoder.decode(&bytes).expect("an example decodes");
+            let crate::Decoded::Frame { frame, consumed } = decoded else {
+                panic!("{} is incomplete", row.example);
+            };
+            assert_eq!(consumed, bytes.len(), "{}", row.example);
+            assert!(
+                matches!(&frame, crate::ClientFrame::Request(r) if r.verb == row.verb),
+                "{frame:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn help_on_a_verb_shows_usage_and_example() {
+        let text = help("task submit");
+        assert!(text.contains("TASK SUBMIT tag queue [needs=...]"), "{text}");
+        assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
+    }
+}
