@@ -1,0 +1,142 @@
+//! One attempt to connect: TCP, then INFO, CONNECT + PING, PONG.
+//!
+//! The server answers PONG or an error before anything else, so that either settles the attempt.
+
+use std::ops::ControlFlow;
+
+use agentcom_protocol::{DecodeError, ServerFrame, ServerInfo, encode};
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::error::{ConnectError, ConnectErrorKind};
+use crate::inbound::Inbound;
+use crate::options::ConnectOptions;
+use crate::server_addr::ServerAddr;
+
+/// A connection after its handshake.
+#[derive(Debug)]
+pub(crate) struct Established {
+    pub(crate) stream: TcpStream,
+    /// It may hold frames from behind the PONG already.
+    pub(crate) inbound: Inbound,
+    pub(crate) info: ServerInfo,
+    /// Other servers of the same cluster.
+    pub(crate) discovered: Vec<ServerAddr>,
+}
+
+/// What INFO says about how to connect, here and elsewhere.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Reach {
+    tls_required: bool,
+    connect_urls: Vec<String>,
+}
+
+/// Connect to `server` within [`ConnectOptions::connection_timeout`].
+pub(crate) async fn establish(
+    options: &ConnectOptions,
+    server: &ServerAddr,
+) -> Result<Established, ConnectError> {
+    tokio::time::timeout(options.connection_timeout, establish_untimed(options, server))
+        .await
+        .map_err(|_| ConnectError::new(ConnectErrorKind::TimedOut))?
+}
+
+async fn establish_untimed(
+    options: &ConnectOptions,
+    server: &ServerAddr,
+) -> Result<Established, ConnectError> {
+    let address = (server.host(), server.port());
+    let addresses = tokio::net::lookup_host(address)
+        .await
+        .map_err(|error| ConnectError::with_source(ConnectErrorKind::Dns, error))?;
+    let addresses: Vec<_> = addresses.collect();
+    let mut stream = TcpStream::connect(addresses.as_slice()).await.map_err(io_error)?;
+    stream.set_nodelay(true).map_err(io_error)?;
+
+    let mut inbound = Inbound::new();
+    let Opening::Info(json) = next(&mut stream, &mut inbound).await? else {
+        return Err(protocol_error("expected INFO first"));
+    };
+    let mut info = server_info(&json)?;
+    let reach: Reach = serde_json::from_slice(&json).unwrap_or_default();
+    if reach.tls_required {
+        return Err(ConnectErrorKind::Tls.into());
+    }
+
+    let mut hello = Vec::new();
+    let json = serde_json::to_vec(&options.to_connect(server)).expect("CONNECT is plain JSON");
+    encode::connect(&mut hello, &json);
+    hello.extend_from_slice(encode::fixed::PING);
+    stream.write_all(&hello).await.map_err(io_error)?;
+    loop {
+        match next(&mut stream, &mut inbound).await? {
+            Opening::Pong => break,
+            Opening::Info(json) => info = server_info(&json)?,
+            Opening::Error(text) => return Err(refused(text)),
+            Opening::Other => {}
+        }
+    }
+    let discovered = reach.connect_urls.iter().filter_map(|url| url.parse().ok()).collect();
+    Ok(Established { stream, inbound, info, discovered })
+}
+
+/// What can come before the handshake is over.
+enum Opening {
+    Info(Vec<u8>),
+    Pong,
+    Error(String),
+    Other,
+}
+
+async fn next(stream: &mut TcpStream, inbound: &mut Inbound) -> Result<Opening, ConnectError> {
+    loop {
+        let mut found = None;
+        let decoded = inbound.frames(|frame, _| {
+            found = Some(match frame {
+                ServerFrame::Info(json) => Opening::Info(json.to_vec()),
+                ServerFrame::Pong => Opening::Pong,
+                ServerFrame::Error(text) => Opening::Error(text.to_owned()),
+                _ => Opening::Other,
+            });
+            ControlFlow::Break(())
+        });
+        decoded.map_err(|error: DecodeError| {
+            ConnectError::with_source(ConnectErrorKind::Protocol, error)
+        })?;
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        if stream.read_buf(inbound.room()).await.map_err(io_error)? == 0 {
+            let closed = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+            return Err(io_error(closed));
+        }
+    }
+}
+
+/// The JSON of an INFO.
+pub(crate) fn server_info(json: &[u8]) -> Result<ServerInfo, ConnectError> {
+    serde_json::from_slice(json)
+        .map_err(|error| ConnectError::with_source(ConnectErrorKind::Protocol, error))
+}
+
+fn refused(text: String) -> ConnectError {
+    let lower = text.to_ascii_lowercase();
+    let kind = match () {
+        () if lower.contains("authorization violation") || lower.contains("authentication") => {
+            ConnectErrorKind::AuthorizationViolation
+        }
+        () if lower.contains("tls required") => ConnectErrorKind::Tls,
+        () => ConnectErrorKind::Protocol,
+    };
+    ConnectError::with_source(kind, format!("the server said: {text}"))
+}
+
+fn io_error(error: std::io::Error) -> ConnectError {
+    ConnectError::with_source(ConnectErrorKind::Io, error)
+}
+
+fn protocol_error(text: &str) -> ConnectError {
+    ConnectError::with_source(ConnectErrorKind::Protocol, text)
+}
