@@ -1,0 +1,138 @@
+//! The command line of a client: one command per file, each a thin use of `agentcom_client`.
+//!
+//! Exit codes: 0 the operation succeeded, 1 it failed (a sentence on stderr says what to do next),
+//! 2 the command line was wrong. `serve` lives elsewhere: nothing here knows the broker's inside.
+
+mod body;
+mod connect;
+mod duration;
+mod output;
+mod ping;
+mod publish;
+mod reply;
+mod request;
+mod shell;
+mod subscribe;
+mod task;
+mod worker;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+pub(crate) use connect::Common;
+use output::Output;
+
+// What a client can do from the command line. Not a doc comment: clap would print it in place of
+// the program's own description.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Publish a message
+    Pub(publish::Arguments),
+    /// Print the messages of a subject
+    Sub(subscribe::Arguments),
+    /// Send a request and print the answer
+    Req(request::Arguments),
+    /// Answer requests
+    Reply(reply::Arguments),
+    /// Submit durable tasks and look at them
+    #[command(subcommand)]
+    Task(task::Command),
+    /// Work on durable tasks with a command
+    Worker(worker::Arguments),
+    /// Measure the round trip to the broker
+    Ping(ping::Arguments),
+}
+
+/// An operation that failed, for any reason: only the sentence counts here.
+pub(crate) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Run a command to its end.
+pub(crate) async fn run(command: Command, common: Common) -> ExitCode {
+    let output = Output::new(common.output);
+    let outcome = match command {
+        Command::Pub(arguments) => publish::run(arguments, &common, &output).await,
+        Command::Sub(arguments) => subscribe::run(arguments, &common, &output).await,
+        Command::Req(arguments) => request::run(arguments, &common, &output).await,
+        Command::Reply(arguments) => reply::run(arguments, &common, &output).await,
+        Command::Task(command) => task::run(command, &common, &output).await,
+        Command::Worker(arguments) => worker::run(arguments, &common, &output).await,
+        Command::Ping(arguments) => ping::run(arguments, &common, &output).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough, as in `agentcom sub '>' | head`.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A sentence on stderr.
+fn complain(sentence: &str) {
+    // If even stderr is gone, the exit code has to do.
+    let _ = writeln!(io::stderr().lock(), "agentcom: {sentence}");
+}
+
+/// An error and its causes in one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    #[command(name = "agentcom")]
+    struct Line {
+        #[command(flatten)]
+        common: Common,
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    fn check(line: &str, is_right: bool) {
+        let words = ["agentcom"].into_iter().chain(line.split(' '));
+        let parsed = Line::try_parse_from(words);
+        assert_eq!(parsed.is_ok(), is_right, "{line}: {parsed:?}");
+    }
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn common_options_may_stand_on_either_side_of_the_command() {
+        check("--server h:1 pub a b", true);
+        check("pub a b --server h:1 -o json", true);
+        check("task submit q body --needs a,b --lease 60s --server h", true);
+    }
+
+    #[test]
+    fn a_wrong_line_is_refused_before_anything_is_sent() {
+        check("pub", false);
+        check("pub a b -H no-colon", false);
+        check("req a --timeout soon", false);
+        check("task show seventeen", false);
+        check("task submit q --attempts 0", false);
+        check("worker a", false);
+        check("worker a --exec true --credit 0", false);
+        check("sub a -o yaml", false);
+    }
+}

@@ -1,0 +1,264 @@
+//! Persist, then speak: the thread that owns the core and the store.
+//!
+//! ```text
+//!   doors --send--> inbox ==all that waits==> turn: apply, apply, apply   (core)
+//!                                               append the records        (store)
+//!                                               one sync
+//!                                               reply, deliver, event     (voice)
+//! ```
+//!
+//! While one turn syncs, the inbox gathers for the next: under load a sync is shared by hundreds
+//! of requests, and an idle broker answers the first one at once. There is no lingering; it was
+//! measured to gain nothing. Requests are applied before timers, so a heart-beat that already
+//! waits here saves the leases it is for.
+//!
+//! When the store fails, the loop goes on and answers every request that needs it with the
+//! reason. It does not try again by itself; whoever runs the broker watches [`Durable::health`]
+//! and exits or starts anew.
+//!
+//! `turn.rs` is one turn without the thread, `clock.rs` the time that the core sees.
+
+pub mod clock;
+pub mod turn;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+
+use self::clock::Clock;
+use self::turn::{Committer, Voice};
+use crate::core::command::{Request, Tick};
+use crate::core::limits::CoreConfig;
+use crate::store::{Store, StoreError};
+
+/// Requests that may wait for the next turn. 16,384: what a fast disk commits in some 50 ms. More
+/// would only mean longer waits; the sender is told at once and can slow down.
+pub const INBOX_REQUESTS_MAX: usize = 16_384;
+
+/// A handle to the durable plane; clones are the same plane.
+#[derive(Clone)]
+pub struct Durable {
+    shared: Arc<Shared>,
+}
+
+/// Why a request was not taken in. It was not applied and will not be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Try again later.
+    #[error("{requests_max} requests wait for the disk already")]
+    Full {
+        /// The limit.
+        requests_max: usize,
+    },
+    /// The broker is going down.
+    #[error("the broker is stopping")]
+    Stopped,
+}
+
+/// How the durable plane is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It commits.
+    Healthy,
+    /// It answers, but commits nothing any more. Restarting the process is the way back.
+    Refusing {
+        /// A sentence for people.
+        reason: Arc<str>,
+    },
+    /// It was stopped and everything it took in is on disk.
+    Stopped,
+}
+
+/// What the loop did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Batches that were synced.
+    pub commits: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Requests taken in and applied.
+    pub requests: u64,
+    /// Rows or bodies that could not be read.
+    pub damaged: u64,
+}
+
+/// [`Figures`], written by the loop and read by anybody.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) records: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    pub(crate) damaged: AtomicU64,
+}
+
+struct Shared {
+    inbox: Mutex<Inbox>,
+    arrived: Condvar,
+    health: Mutex<Health>,
+    counters: Arc<Counters>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    requests: Vec<Request>,
+    closed: bool,
+}
+
+impl Durable {
+    /// Restore the core from `store` and start the commit thread. Returns when the core is whole,
+    /// so listen for clients only afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read or is damaged; nothing was started then.
+    ///
+    /// # Panics
+    /// If the operating system gives no thread.
+    pub fn start(
+        config: CoreConfig,
+        store: impl Store + 'static,
+        voice: impl Voice + 'static,
+    ) -> Result<Durable, StoreError> {
+        let mut clock = Clock::start();
+        let counters = Arc::new(Counters::default());
+        let committer =
+            Committer::restore(config, store, voice, clock.observe())?.counting(counters.clone());
+        let shared = Arc::new(Shared {
+            inbox: Mutex::default(),
+            arrived: Condvar::new(),
+            health: Mutex::new(Health::Healthy),
+            counters,
+            thread: Mutex::new(None),
+        });
+        let theirs = shared.clone();
+        let thread = thread::Builder::new()
+            .name("commit".into())
+            .spawn(move || run(committer, clock, &theirs))
+            .expect("the operating system gives a thread at start");
+        *shared.thread.lock() = Some(thread);
+        Ok(Durable { shared })
+    }
+
+    /// Hand in a request. It is answered through the voice, once, unless it is a tick.
+    ///
+    /// # Errors
+    /// [`SendError`]; the request is gone then.
+    pub fn send(&self, request: Request) -> Result<(), SendError> {
+        let mut inbox = self.shared.inbox.lock();
+        if inbox.closed {
+            return Err(SendError::Stopped);
+        }
+        if inbox.requests.len() >= INBOX_REQUESTS_MAX {
+            return Err(SendError::Full { requests_max: INBOX_REQUESTS_MAX });
+        }
+        inbox.requests.push(request);
+        if inbox.requests.len() == 1 {
+            self.shared.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Take nothing in any more, commit and answer what waits, and return when that is done.
+    pub fn stop(&self) {
+        self.shared.inbox.lock().closed = true;
+        self.shared.arrived.notify_one();
+        if let Some(thread) = self.shared.thread.lock().take()
+            && thread.join().is_err()
+        {
+            self.shared.broke();
+        }
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.health.lock().clone()
+    }
+
+    /// What it did.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.shared.counters;
+        Figures {
+            commits: read(&counters.commits),
+            records: read(&counters.records),
+            requests: read(&counters.requests),
+            damaged: read(&counters.damaged),
+        }
+    }
+}
+
+impl Shared {
+    /// Sleep until requests wait, `deadline` has come, or the inbox is closed; then take all that
+    /// waits. Says whether the inbox is closed.
+    fn wait(&self, requests: &mut Vec<Request>, deadline: Option<Instant>) -> bool {
+        let mut inbox = self.inbox.lock();
+        while inbox.requests.is_empty() && !inbox.closed {
+            match deadline {
+                None => self.arrived.wait(&mut inbox),
+                Some(deadline) => {
+                    if self.arrived.wait_until(&mut inbox, deadline).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        std::mem::swap(&mut inbox.requests, requests);
+        inbox.closed
+    }
+
+    fn broke(&self) {
+        let reason = "the commit loop broke off; the log has the reason".into();
+        *self.health.lock() = Health::Refusing { reason };
+    }
+}
+
+/// Closes the inbox however the loop ends, so that nobody waits for it.
+struct Farewell<'a>(&'a Shared);
+
+impl Drop for Farewell<'_> {
+    fn drop(&mut self) {
+        self.0.inbox.lock().closed = true;
+        if thread::panicking() {
+            self.0.broke();
+        }
+    }
+}
+
+fn run<S: Store, O: Voice>(mut committer: Committer<S, O>, mut clock: Clock, shared: &Shared) {
+    let farewell = Farewell(shared);
+    let mut requests = Vec::new();
+    loop {
+        let deadline = committer.next_deadline();
+        let closed = shared.wait(&mut requests, deadline.map(|at| wake_at(&clock, at)));
+        if deadline.is_none() {
+            clock.skip_idle();
+        }
+        committer.turn(requests.drain(..), clock.observe());
+        if let Some(reason) = committer.refusing() {
+            *shared.health.lock() = Health::Refusing { reason: reason.clone() };
+        }
+        if closed && shared.inbox.lock().requests.is_empty() {
+            break;
+        }
+    }
+    committer.close();
+    let mut health = shared.health.lock();
+    if *health == Health::Healthy {
+        *health = Health::Stopped;
+    }
+    drop(health);
+    drop(farewell);
+}
+
+/// When to wake for a deadline of the core: no later than the clock can tell a nap from a stall.
+fn wake_at(clock: &Clock, deadline: Tick) -> Instant {
+    Instant::now() + clock.until(deadline).min(clock::NAP_MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! The time that the core sees: it stands still while the broker does.
+//!
+//! A broker that was stopped (SIGSTOP, a moved virtual machine, a disk that hung) could not hear
+//! its agents. Their leases must not pay for that. So the core's clock is not the time that passed
+//! but the time during which the loop was able to listen: the loop looks at it on every turn, and
+//! of a gap between two looks at most [`GAP_COUNTED_MAX`] counts. Every timer is then late by the
+//! length of the stall, and no timer is early.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::core::command::{Now, Tick};
+
+/// Longest gap between two looks that counts as time. Half of one second, the shortest lease: a
+/// lease is never charged more than half of itself for a time in which nobody listened.
+pub const GAP_COUNTED_MAX: Duration = Duration::from_millis(500);
+
+/// Longest sleep of a loop that has a deadline. Half of the gap that counts, so that an ordinary
+/// late wake-up is not taken for a stall.
+pub const NAP_MAX: Duration = Duration::from_millis(250);
+
+/// Turns the machine's time into the core's.
+#[derive(Debug)]
+pub struct Clock {
+    started: Instant,
+    /// Machine time at the last look.
+    looked: Duration,
+    /// Core time at the last look.
+    counted: Duration,
+}
+
+impl Clock {
+    /// A clock that shows tick 0 now.
+    #[must_use]
+    pub fn start() -> Clock {
+        Clock { started: Instant::now(), looked: Duration::ZERO, counted: Duration::ZERO }
+    }
+
+    /// Look at the clock.
+    pub fn observe(&mut self) -> Now {
+        let tick = self.advance(self.started.elapsed());
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { tick, wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
+    }
+
+    /// The loop slept on purpose, because no timer was set: that was not a stall.
+    pub fn skip_idle(&mut self) {
+        let now = self.started.elapsed();
+        self.counted += now.saturating_sub(self.looked);
+        self.looked = now;
+    }
+
+    /// How long to wait for `tick`, as far as one can tell.
+    #[must_use]
+    pub fn until(&self, tick: Tick) -> Duration {
+        let since = self.started.elapsed().saturating_sub(self.looked);
+        Duration::from_millis(tick.0).saturating_sub(self.counted + since)
+    }
+
+    fn advance(&mut self, now: Duration) -> Tick {
+        let gap = now.saturating_sub(self.looked);
+        self.looked = now;
+        self.counted += gap.min(GAP_COUNTED_MAX);
+        Tick(u64::try_from(self.counted.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_stall_only_the_counted_part_passes() {
+        let mut clock = Clock::start();
+        assert_eq!(clock.advance(Duration::from_millis(200)), Tick(200));
+        assert_eq!(clock.advance(Duration::from_millis(700)), Tick(700));
+        assert_eq!(clock.advance(Duration::from_secs(60)), Tick(1_200));
+        assert_eq!(clock.advance(Duration::from_millis(60_100)), Tick(1_300));
+    }
+
+    #[test]
+    fn a_clock_that_is_asked_twice_at_once_does_not_move() {
+        let mut clock = Clock::start();
+        clock.advance(Duration::from_millis(10));
+        assert_eq!(clock.advance(Duration::from_millis(10)), Tick(10));
+        assert_eq!(clock.advance(Duration::from_millis(9)), Tick(10));
+    }
+}

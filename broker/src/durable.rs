@@ -1,0 +1,245 @@
+//! The doors' end of the durable plane: who asked, and who gets the answer.
+//!
+//! The core knows numbers; this is where a number is a connection, a reply subject or a waiting
+//! HTTP request. Answers are written by the commit thread itself, straight into the receivers'
+//! sockets, after their records are on disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::commit;
+use crate::commit::turn::Voice;
+use crate::core::command::{
+    Attach, Command, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent,
+};
+use crate::core::limits::CoreConfig;
+use crate::net::Outlet;
+use crate::routing::{Dispatch, EVENT_PREFIX, Router};
+use crate::store::{Store, StoreError};
+use crate::translate::{json, words};
+
+/// A handle to the durable plane for the doors; clones are the same plane.
+#[derive(Clone)]
+pub struct Durable {
+    commit: commit::Durable,
+    waiting: Arc<Waiting>,
+}
+
+/// Who gets the answer to a request.
+#[derive(Debug)]
+pub enum ReplyTo {
+    /// Nobody.
+    Nobody,
+    /// A connection that used one of our verbs.
+    Verb {
+        /// The connection.
+        outlet: Arc<Outlet>,
+        /// The request's tag.
+        tag: Box<str>,
+    },
+    /// Whoever listens on a reply subject.
+    Subject {
+        /// The subject.
+        subject: Box<str>,
+    },
+    /// A task of this process.
+    Call(oneshot::Sender<Result<Reply, Rejection>>),
+}
+
+/// Where an agent hears of offers.
+#[derive(Clone, Debug)]
+pub enum PushTo {
+    /// On the connection that used our verbs.
+    Verb {
+        /// The connection.
+        outlet: Arc<Outlet>,
+    },
+    /// On a subject, as JSON.
+    Subject {
+        /// The subject.
+        subject: Arc<str>,
+    },
+}
+
+/// A request under way.
+#[derive(Debug)]
+struct Pending {
+    reply_to: ReplyTo,
+    /// The session that it makes an agent of, if it succeeds.
+    newcomer: Option<SessionId>,
+}
+
+impl Pending {
+    /// Whether nothing depends on the answer.
+    fn is_idle(&self) -> bool {
+        matches!(self.reply_to, ReplyTo::Nobody) && self.newcomer.is_none()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    requests: Mutex<HashMap<RequestId, Pending>>,
+    sessions: Mutex<HashMap<SessionId, PushTo>>,
+    next_request: AtomicU64,
+}
+
+impl Durable {
+    /// Restore the core from `store` and start the commit thread. Returns when the core is whole.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read or is damaged.
+    pub fn start(
+        config: CoreConfig,
+        store: impl Store + 'static,
+        router: Arc<Router>,
+    ) -> Result<Durable, StoreError> {
+        let waiting = Arc::new(Waiting::default());
+        let doors = Doors { waiting: Arc::clone(&waiting), dispatch: Dispatch::new(router) };
+        Ok(Durable { commit: commit::Durable::start(config, store, doors)?, waiting })
+    }
+
+    /// Hand in an agent's greeting. If it is accepted, pushes go to `push_to` from now on.
+    pub fn attach(&self, attach: Attach, push_to: PushTo, reply_to: ReplyTo) {
+        let session = attach.session;
+        let was_known = self.waiting.sessions.lock().insert(session, push_to).is_some();
+        let newcomer = (!was_known).then_some(session);
+        self.hand_in(Command::Attach(attach), Pending { reply_to, newcomer });
+    }
+
+    /// Hand in a command. The answer goes to `reply_to`, now if the command cannot be taken in.
+    pub fn send(&self, command: Command, reply_to: ReplyTo) {
+        self.hand_in(command, Pending { reply_to, newcomer: None });
+    }
+
+    fn hand_in(&self, command: Command, pending: Pending) {
+        let id = RequestId(self.waiting.next_request.fetch_add(1, Ordering::Relaxed));
+        if !pending.is_idle() {
+            self.waiting.requests.lock().insert(id, pending);
+        }
+        if let Err(error) = self.commit.send(Request { id, command }) {
+            let pending = self.waiting.requests.lock().remove(&id);
+            let rejection = Rejection::Unavailable { reason: error.to_string().into() };
+            match pending.map(|pending| self.waiting.settle(pending, false)) {
+                Some(ReplyTo::Verb { outlet, tag }) => {
+                    let mut line = Vec::new();
+                    words::answer(&mut line, &tag, &Err(rejection));
+                    outlet.send(&mut line);
+                }
+                Some(ReplyTo::Call(call)) => {
+                    let _ = call.send(Err(rejection));
+                }
+                // A requester over NATS runs into its own timeout, as with any lost responder.
+                Some(ReplyTo::Subject { .. } | ReplyTo::Nobody) | None => {}
+            }
+        }
+    }
+
+    /// Ask and wait for the answer. Cancel-safe: a command that was handed in takes its course.
+    ///
+    /// # Errors
+    /// [`Rejection`] when the core declines.
+    pub async fn call(&self, command: Command) -> Result<Reply, Rejection> {
+        let (answer, outcome) = oneshot::channel();
+        self.send(command, ReplyTo::Call(answer));
+        outcome.await.unwrap_or_else(|_| {
+            Err(Rejection::Unavailable { reason: "the broker is stopping".into() })
+        })
+    }
+
+    /// The session is over.
+    pub fn forget_session(&self, session: SessionId) {
+        self.waiting.sessions.lock().remove(&session);
+    }
+
+    /// Sessions that speak for an agent.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.waiting.sessions.lock().len()
+    }
+
+    /// How the plane is.
+    #[must_use]
+    pub fn health(&self) -> commit::Health {
+        self.commit.health()
+    }
+
+    /// What the commit loop did so far.
+    #[must_use]
+    pub fn figures(&self) -> commit::Figures {
+        self.commit.figures()
+    }
+
+    /// Take nothing more in, finish what was taken in, sync.
+    pub fn stop(&self) {
+        self.commit.stop();
+    }
+}
+
+impl Waiting {
+    /// The request is answered, well or not.
+    fn settle(&self, pending: Pending, is_granted: bool) -> ReplyTo {
+        if let Some(session) = pending.newcomer.filter(|_| !is_granted) {
+            self.sessions.lock().remove(&session);
+        }
+        pending.reply_to
+    }
+}
+
+impl std::fmt::Debug for Durable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Durable").finish_non_exhaustive()
+    }
+}
+
+/// How the commit thread speaks to the world.
+struct Doors {
+    waiting: Arc<Waiting>,
+    dispatch: Dispatch,
+}
+
+impl Voice for Doors {
+    fn reply(&mut self, request: RequestId, outcome: Result<Reply, Rejection>) {
+        let Some(pending) = self.waiting.requests.lock().remove(&request) else { return };
+        match self.waiting.settle(pending, outcome.is_ok()) {
+            ReplyTo::Nobody => {}
+            ReplyTo::Verb { outlet, tag } => {
+                words::answer(self.dispatch.buffer(&outlet), &tag, &outcome);
+            }
+            ReplyTo::Subject { subject } => {
+                self.dispatch.announce(&subject, json::answer(&outcome).to_string().as_bytes());
+            }
+            ReplyTo::Call(call) => {
+                let _ = call.send(outcome);
+            }
+        }
+    }
+
+    fn deliver(&mut self, session: SessionId, push: Push) {
+        let push_to = match push {
+            Push::Replaced => self.waiting.sessions.lock().remove(&session),
+            _ => self.waiting.sessions.lock().get(&session).cloned(),
+        };
+        match push_to {
+            Some(PushTo::Verb { outlet }) => words::push(self.dispatch.buffer(&outlet), &push),
+            Some(PushTo::Subject { subject }) => {
+                self.dispatch.announce(&subject, json::push(&push).to_string().as_bytes());
+            }
+            None => {}
+        }
+    }
+
+    fn event(&mut self, event: TaskEvent) {
+        let subject = format!("{EVENT_PREFIX}TASK.{}", event.state.as_str());
+        if self.dispatch.is_wanted(&subject) {
+            self.dispatch.announce(&subject, json::event(&event).to_string().as_bytes());
+        }
+    }
+
+    fn flush(&mut self) {
+        self.dispatch.flush();
+    }
+}

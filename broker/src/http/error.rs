@@ -1,0 +1,142 @@
+//! Every way this door refuses, and the one mapping from there to status codes and bodies.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::core::command::Rejection;
+
+/// A request that is not granted.
+#[derive(Debug)]
+pub(super) enum HttpError {
+    /// No such path, or not with this method. The connection lives on.
+    NotFound,
+    /// No token, or one that opens nothing. The connection lives on if `body_read`.
+    Unauthorized {
+        /// Whether the body was read, so that the next request can be found behind it.
+        body_read: bool,
+    },
+    /// The body cannot be had. The rest of it may still arrive, so the connection closes.
+    Body(BodyError),
+    /// The body can be read and says something that is not accepted.
+    Invalid(Vec<FieldError>),
+    /// There is no task with the id of the path, or it is not an id at all.
+    TaskNotFound(String),
+    /// The core declines.
+    Rejected(Rejection),
+}
+
+/// Why a body cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyError {
+    /// It is not JSON.
+    Malformed,
+    /// It does not even say that it is JSON.
+    MediaType,
+    /// It is larger than this many bytes.
+    TooLarge(usize),
+    /// It did not arrive in time, or broke off.
+    Unfinished,
+}
+
+/// One field of a body that is not accepted.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct FieldError {
+    /// Its name; `list[2]` for an item.
+    pub(super) field: String,
+    /// The kind of mistake, for programs.
+    pub(super) error: &'static str,
+    /// What was expected, for people.
+    pub(super) detail: String,
+    /// What was found, if it is short enough to repeat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) value: Option<Value>,
+}
+
+/// Every answer of this door.
+pub(super) fn reply(status: StatusCode, body: &impl Serialize) -> Response {
+    const HEADERS: [(header::HeaderName, &str); 2] = [
+        (header::CONTENT_TYPE, "application/json; charset=utf-8"),
+        (header::CACHE_CONTROL, "max-age=0, private, must-revalidate"),
+    ];
+    (status, HEADERS, Json(body)).into_response()
+}
+
+impl From<Rejection> for HttpError {
+    fn from(rejection: Rejection) -> Self {
+        HttpError::Rejected(rejection)
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        match self {
+            HttpError::NotFound => reply(StatusCode::NOT_FOUND, &json!({"error": "not_found"})),
+            HttpError::Unauthorized { body_read } => {
+                let hint = "provide Authorization: Bearer <token>";
+                let body = json!({"error": "unauthorized", "hint": hint});
+                let response = reply(StatusCode::UNAUTHORIZED, &body);
+                if body_read { response } else { closing(response) }
+            }
+            HttpError::Body(error) => closing(body(error)),
+            HttpError::Invalid(errors) => invalid(StatusCode::BAD_REQUEST, &errors),
+            HttpError::TaskNotFound(id) => {
+                let body = json!({"error": "task_not_found", "task_id": id});
+                reply(StatusCode::NOT_FOUND, &body)
+            }
+            HttpError::Rejected(rejection) => rejected(&rejection),
+        }
+    }
+}
+
+fn body(error: BodyError) -> Response {
+    let (status, error, detail) = match error {
+        BodyError::Malformed => {
+            (StatusCode::BAD_REQUEST, "malformed", "the body is not JSON".to_owned())
+        }
+        BodyError::MediaType => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "expected Content-Type: application/json".to_owned(),
+        ),
+        BodyError::TooLarge(bytes_max) => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_long",
+            format!("exceeds maximum length of {bytes_max} bytes"),
+        ),
+        BodyError::Unfinished => (
+            StatusCode::REQUEST_TIMEOUT,
+            "unfinished",
+            "the body did not arrive, or not in time".to_owned(),
+        ),
+    };
+    invalid(status, &[FieldError { field: "body".to_owned(), error, detail, value: None }])
+}
+
+fn invalid(status: StatusCode, errors: &[FieldError]) -> Response {
+    reply(status, &json!({"error": "validation_failed", "errors": errors}))
+}
+
+fn rejected(rejection: &Rejection) -> Response {
+    let status = match rejection {
+        Rejection::NotFound { .. } => StatusCode::NOT_FOUND,
+        Rejection::InvalidState { .. }
+        | Rejection::StaleGeneration { .. }
+        | Rejection::NotOwner { .. }
+        | Rejection::Conflict { .. }
+        | Rejection::NotAttached
+        | Rejection::NameTaken { .. } => StatusCode::CONFLICT,
+        Rejection::QueueFull { .. } | Rejection::Unavailable { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    };
+    reply(status, &json!({"error": rejection.code(), "detail": rejection.to_string()}))
+}
+
+/// `response`, and nothing after it: where the next request would begin is not known.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}

@@ -1,0 +1,261 @@
+//! The body of `POST /api/tasks`: field by field to a [`Submit`], or every mistake at once.
+//!
+//! Types are strict and null is absent. Fields that this broker does not know pass through to the
+//! agent unseen; fields whose promise it cannot keep yet are refused rather than forgotten.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::error::{FieldError, HttpError};
+use crate::core::command::{Name, Submit};
+
+/// Longest description, in characters.
+const DESCRIPTION_CHARS_MAX: usize = 4096;
+/// Largest metadata, in bytes of JSON.
+const METADATA_BYTES_MAX: usize = 64 * 1024;
+/// Most capabilities that a task can ask for.
+const CAPABILITIES_MAX: usize = 20;
+/// Most attempts that a task can ask for; the legacy field calls them retries.
+const RETRIES_MAX: u64 = 10;
+/// Attempts if nothing is said.
+const RETRIES: u64 = 3;
+/// How long an accepted lease lasts without a sign of life; 30 s, as on the other doors.
+const LEASE_MS: u64 = 30_000;
+/// The queue of tasks that name none.
+const QUEUE: &str = "default";
+/// Characters of an overlong text that are repeated to its sender.
+const EXCERPT_CHARS: usize = 50;
+
+/// Legacy fields whose promise cannot be kept yet, with what was promised.
+const UNSUPPORTED: [(&str, &str); 3] = [
+    ("assign_to", "tasks for one agent are not supported yet"),
+    ("complete_by", "deadlines are not supported yet"),
+    ("depends_on", "dependencies are not supported yet"),
+];
+
+/// The task that `fields` describe. Its payload is the body, normalised: known fields checked and
+/// with their defaults, others as they came.
+pub(super) fn submit(
+    fields: &Map<String, Value>,
+    payload_bytes_max: usize,
+) -> Result<Submit, HttpError> {
+    let mut form = Form { fields, errors: Vec::new() };
+    let description = form.description();
+    let metadata = form.metadata();
+    let retries = form.retries();
+    let needs = form.capabilities();
+    let band = form.priority();
+    let queue = form.queue();
+    form.unsupported();
+    let mut errors = form.errors;
+
+    let mut payload = fields.clone();
+    payload.retain(|_, value| !value.is_null());
+    payload.insert("description".to_owned(), description.into());
+    payload.insert("metadata".to_owned(), metadata);
+    payload.insert("priority".to_owned(), band.into());
+    payload.insert("max_retries".to_owned(), retries.into());
+    let names: Vec<&str> = needs.iter().map(Name::as_str).collect();
+    payload.insert("needed_capabilities".to_owned(), json!(names));
+    let payload = Value::Object(payload).to_string().into_bytes();
+    if errors.is_empty() && payload.len() > payload_bytes_max {
+        errors.push(FieldError {
+            field: "body".to_owned(),
+            error: "too_long",
+            detail: format!("exceeds maximum length of {payload_bytes_max} bytes"),
+            value: None,
+        });
+    }
+    if !errors.is_empty() {
+        return Err(HttpError::Invalid(errors));
+    }
+    Ok(Submit {
+        queue,
+        payload: payload.into(),
+        needs,
+        band,
+        // Zero retries and one attempt come to the same: the first failure is the last.
+        attempts_max: u32::try_from(retries.max(1)).expect("checked against RETRIES_MAX"),
+        lease_ms: LEASE_MS,
+    })
+}
+
+/// A body being read. Where a field is wrong, the mistake is noted and a default goes on.
+struct Form<'a> {
+    fields: &'a Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl<'a> Form<'a> {
+    fn description(&mut self) -> String {
+        match self.field("description") {
+            None => {
+                let detail = "field is required".to_owned();
+                self.refuse("description", "required", detail, None);
+            }
+            Some(Value::String(text)) => {
+                let length = text.chars().count();
+                if (1..=DESCRIPTION_CHARS_MAX).contains(&length) {
+                    return text.clone();
+                }
+                let (error, detail) = match length {
+                    0 => ("required", "must not be empty".to_owned()),
+                    _ => ("too_long", too_long(DESCRIPTION_CHARS_MAX, "characters")),
+                };
+                self.refuse("description", error, detail, Some(excerpt(text)));
+            }
+            Some(other) => self.wrong_type("description", "string", other),
+        }
+        String::new()
+    }
+
+    fn metadata(&mut self) -> Value {
+        match self.field("metadata") {
+            None => {}
+            Some(object @ Value::Object(_)) => {
+                if object.to_string().len() <= METADATA_BYTES_MAX {
+                    return object.clone();
+                }
+                let detail = too_long(METADATA_BYTES_MAX, "bytes");
+                self.refuse("metadata", "too_long", detail, None);
+            }
+            Some(other) => self.wrong_type("metadata", "object", other),
+        }
+        json!({})
+    }
+
+    fn retries(&mut self) -> u64 {
+        match self.field("max_retries") {
+            None => {}
+            Some(Value::Number(number)) if !number.is_f64() => match number.as_u64() {
+                Some(retries) if retries <= RETRIES_MAX => return retries,
+                _ => {
+                    let detail = format!("must be from 0 to {RETRIES_MAX}");
+                    let value = Some(Value::Number(number.clone()));
+                    self.refuse("max_retries", "invalid_value", detail, value);
+                }
+            },
+            Some(other) => self.wrong_type("max_retries", "integer", other),
+        }
+        RETRIES
+    }
+
+    /// Sorted, without duplicates. An item is a name, or an object with one.
+    fn capabilities(&mut self) -> Vec<Name> {
+        const FIELD: &str = "needed_capabilities";
+        let list = match self.field(FIELD) {
+            None => return Vec::new(),
+            Some(Value::Array(list)) => list,
+            Some(other) => {
+                self.wrong_type(FIELD, "array", other);
+                return Vec::new();
+            }
+        };
+        if list.len() > CAPABILITIES_MAX {
+            self.refuse(FIELD, "too_long", too_long(CAPABILITIES_MAX, "items"), None);
+            return Vec::new();
+        }
+        let mut names = BTreeSet::new();
+        for (index, item) in list.iter().enumerate() {
+            let field = format!("{FIELD}[{index}]");
+            let text = item.as_str().or_else(|| item.get("name")?.as_str());
+            match text.map(Name::parse) {
+                Some(Ok(name)) => drop(names.insert(name)),
+                Some(Err(error)) => {
+                    let value = Some(excerpt(text.unwrap_or_default()));
+                    self.refuse(&field, "invalid_value", error.to_string(), value);
+                    break;
+                }
+                None => {
+                    self.wrong_type(&field, "string", item);
+                    break;
+                }
+            }
+        }
+        names.into_iter().collect()
+    }
+
+    fn priority(&mut self) -> u8 {
+        match self.field("priority") {
+            None => {}
+            Some(Value::String(word)) => match word.as_str() {
+                // The submit tool says critical where the hub said urgent.
+                "urgent" | "critical" => return 0,
+                "high" => return 1,
+                "normal" => {}
+                "low" => return 3,
+                other => {
+                    let detail = "must be one of: urgent, high, normal, low".to_owned();
+                    self.refuse("priority", "invalid_value", detail, Some(excerpt(other)));
+                }
+            },
+            Some(other) => self.wrong_type("priority", "string", other),
+        }
+        2
+    }
+
+    fn queue(&mut self) -> Name {
+        match self.field("queue") {
+            None => {}
+            Some(Value::String(text)) => match Name::parse(text) {
+                Ok(name) => return name,
+                Err(error) => {
+                    let value = Some(excerpt(text));
+                    self.refuse("queue", "invalid_value", error.to_string(), value);
+                }
+            },
+            Some(other) => self.wrong_type("queue", "string", other),
+        }
+        Name::parse(QUEUE).expect("the default is a name")
+    }
+
+    fn unsupported(&mut self) {
+        for (field, sentence) in UNSUPPORTED {
+            let value = self.field(field);
+            if value.is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty())) {
+                self.refuse(field, "invalid_value", sentence.to_owned(), None);
+            }
+        }
+    }
+
+    /// The value of `name`, unless it is absent or null.
+    fn field(&self, name: &str) -> Option<&'a Value> {
+        self.fields.get(name).filter(|value| !value.is_null())
+    }
+
+    fn wrong_type(&mut self, field: &str, want: &str, value: &Value) {
+        let have = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "float",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let shown = match value {
+            Value::String(text) => excerpt(text),
+            Value::Array(_) | Value::Object(_) => Value::Null,
+            scalar => scalar.clone(),
+        };
+        let value = (!shown.is_null()).then_some(shown);
+        self.refuse(field, "wrong_type", format!("expected {want}, got {have}"), value);
+    }
+
+    fn refuse(&mut self, field: &str, error: &'static str, detail: String, value: Option<Value>) {
+        self.errors.push(FieldError { field: field.to_owned(), error, detail, value });
+    }
+}
+
+fn too_long(most: usize, unit: &str) -> String {
+    format!("exceeds maximum length of {most} {unit}")
+}
+
+/// `text`, or its beginning and dots.
+fn excerpt(text: &str) -> Value {
+    match text.char_indices().nth(EXCERPT_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]).into(),
+        None => text.into(),
+    }
+}

@@ -1,0 +1,116 @@
+//! Tasks as legacy clients see them: ids with a prefix, four states, every key always there.
+
+use serde_json::{Value, json};
+
+use crate::core::command::{State, TaskId, TaskView};
+
+/// `task-` and 16 hex digits.
+pub(super) fn legacy_id(task: TaskId) -> String {
+    format!("task-{:016x}", task.0)
+}
+
+/// The task meant by a legacy id or by a plain number, as on the other doors.
+pub(super) fn parse_id(text: &str) -> Option<TaskId> {
+    match text.strip_prefix("task-") {
+        Some(hex) if hex.len() == 16 && hex.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+            u64::from_str_radix(hex, 16).ok().map(TaskId)
+        }
+        None if text.bytes().all(|digit| digit.is_ascii_digit()) => text.parse().ok().map(TaskId),
+        _ => None,
+    }
+}
+
+/// `view` with the keys of the legacy hub, and a few of ours beside them. Keys whose meaning is
+/// not built yet have the hub's defaults.
+pub(super) fn legacy(view: &TaskView) -> Value {
+    let needs: Vec<&str> = view.needs.iter().map(|name| name.as_str()).collect();
+    let submitted: Value = serde_json::from_slice(&view.payload).unwrap_or_default();
+    json!({
+        "id": legacy_id(view.task),
+        "description": submitted["description"].as_str().unwrap_or_default(),
+        "metadata": submitted.get("metadata").cloned().unwrap_or_else(|| json!({})),
+        "priority": view.band,
+        "status": status(view.state),
+        "assigned_to": view.agent.as_ref().map(|agent| agent.as_str()),
+        "assigned_at": null,
+        "generation": view.generation.0,
+        "retry_count": view.attempts,
+        "max_retries": view.attempts_max,
+        "needed_capabilities": needs,
+        "last_error": view.error.as_deref(),
+        "complete_by": null,
+        "result": view.result.as_deref().map(bytes),
+        "tokens_used": null,
+        "submitted_by": null,
+        "created_at": view.submitted_ms,
+        "updated_at": view.updated_ms,
+        "history": [],
+        "repo": null,
+        "branch": null,
+        "file_hints": [],
+        "success_criteria": [],
+        "verification_steps": [],
+        "complexity": null,
+        "verification_report": null,
+        "verification_history": [],
+        "max_verification_retries": 5,
+        "routing_decision": null,
+        "depends_on": [],
+        "goal_id": null,
+        "queue": view.queue.as_str(),
+        "state": view.state.as_str(),
+        "lost": view.lost,
+        "progress": view.progress.as_deref().map(bytes),
+        "dead": view.dead.map(|reason| reason.as_str()),
+    })
+}
+
+/// The hub knew four states; ours are finer.
+fn status(state: State) -> &'static str {
+    match state {
+        State::Scheduled | State::Ready => "queued",
+        State::Offered | State::Running => "assigned",
+        State::Completed => "completed",
+        State::Dead => "dead_letter",
+    }
+}
+
+/// Bytes of an agent: the JSON they are, or else text with what is not UTF-8 replaced.
+fn bytes(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes)
+        .unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_understood_in_both_spellings_and_in_no_other() {
+        for id in [0, 1, 0xabc, u64::MAX] {
+            assert_eq!(parse_id(&legacy_id(TaskId(id))), Some(TaskId(id)));
+            assert_eq!(parse_id(&id.to_string()), Some(TaskId(id)));
+        }
+        for text in [
+            "",
+            "task-",
+            "task-1",
+            "task-000000000000000g",
+            "task-+00000000000000f",
+            "task-00000000000000001",
+            "+1",
+            "-1",
+            "18446744073709551616",
+            "stats",
+        ] {
+            assert_eq!(parse_id(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_result_is_json_where_it_is_and_text_where_it_is_not() {
+        assert_eq!(bytes(br#"{"status":"ok"}"#), json!({"status": "ok"}));
+        assert_eq!(bytes(b"done."), json!("done."));
+        assert_eq!(bytes(b"a\xffb"), json!("a\u{fffd}b"));
+    }
+}

@@ -1,0 +1,26 @@
+//! The AgentCom broker. In reading order:
+//!
+//! - [`core`]: the durable state machine; `core/command.rs` is the one file to read first
+//! - [`store`], [`commit`]: its records on disk, and the thread that owns both
+//! - [`routing`]: subjects, queue groups, fan-out; stores nothing
+//! - [`session`]: one client's conversation; [`translate`]: the doors' common dictionary
+//! - [`durable`]: the doors' end of the durable plane
+//! - [`net`], [`http`]: the shells that move bytes
+//! - [`config`], [`server`]: what is set, and how everything is started and stopped
+
+pub mod banner;
+pub mod commit;
+pub mod config;
+pub mod core;
+pub mod durable;
+pub mod http;
+pub mod logging;
+pub mod metrics;
+pub mod net;
+pub mod operator;
+pub mod ports_file;
+pub mod routing;
+pub mod server;
+pub mod session;
+pub mod store;
+pub mod translate;

@@ -1,0 +1,21 @@
+//! The shell of the TCP door: it moves bytes and waits, and decides nothing.
+//!
+//! Worker threads each run their own single-threaded runtime and own the connections that were
+//! given to them: the thread that reads a socket also routes what it read and writes it to the
+//! receivers' sockets itself, whichever thread owns them. A receiver's own task is woken only when
+//! its socket would not take the bytes (docs/decisions/0003).
+
+mod budget;
+mod clock;
+mod connection;
+mod listener;
+mod outlet;
+mod registry;
+mod worker;
+
+pub use budget::Budget;
+pub use clock::Clock;
+pub use listener::{Listener, descriptors_for_connections};
+pub use outlet::{Cut, Outlet, OutletLimits};
+pub use registry::Registry;
+pub use worker::{NewConnection, Worker, WorkerHandle};

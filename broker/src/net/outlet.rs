@@ -1,0 +1,379 @@
+//! The way out to one client: a socket, and what it would not take yet.
+//!
+//! Any thread may send. While nothing waits, the bytes go straight into the socket; what it does
+//! not take is queued, and the connection's own task, woken for it, writes the rest when the
+//! socket is writable again. A sender never waits for a receiver.
+//!
+//! Bounds: a receiver for which more than [`OutletLimits::pending_bytes_max`] bytes wait is cut off
+//! as a slow consumer. Its queue is dropped but for the frame it is in the middle of, followed by
+//! an `-ERR` that says why.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use super::budget::Budget;
+use agentcom_protocol::{Decoded, Limits, ServerDecoder, encode};
+
+/// Bounds of every outlet.
+#[derive(Debug)]
+pub struct OutletLimits {
+    /// Bytes that may wait for one receiver.
+    pub pending_bytes_max: usize,
+    /// Bytes that may wait for all of them, half-received frames included.
+    pub budget: Budget,
+}
+
+/// Where one client's bytes go.
+#[derive(Debug)]
+pub struct Outlet {
+    index: usize,
+    id: u64,
+    limits: Arc<OutletLimits>,
+    queue: Mutex<Queue>,
+    pending: AtomicUsize,
+    /// Bytes that were queued and then written; tells a slow receiver from one that stands still.
+    drained: AtomicU64,
+    /// No more frames are taken.
+    closed: AtomicBool,
+    ended_subscriptions: AtomicU32,
+    owner: AtomicWaker,
+}
+
+/// Why the broker cuts a client off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// More bytes wait for it than may.
+    PendingBytes,
+    /// It took no byte for too long.
+    Stalled,
+    /// The whole broker holds too much, and this one is the largest.
+    Memory,
+}
+
+impl Cut {
+    /// What the client is told in its last `-ERR`.
+    #[must_use]
+    pub fn wire_text(self) -> &'static str {
+        "Slow Consumer"
+    }
+
+    /// For the log.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Cut::PendingBytes => "more bytes wait for it than pending_bytes_max",
+            Cut::Stalled => "it took no byte for write_ms",
+            Cut::Memory => "the broker's memory_bytes_max is reached and it holds the most",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Queue {
+    /// `None` once the connection is over.
+    socket: Option<OwnedWriteHalf>,
+    /// Each starts at the boundary of a frame.
+    chunks: VecDeque<Vec<u8>>,
+    /// Bytes of the first chunk that are already sent.
+    sent: usize,
+    cut: Option<Cut>,
+}
+
+/// A queued chunk grows up to this size before a new one is started, so that many small sends to a
+/// receiver that lags cost no allocation each.
+const CHUNK_BYTES: usize = 32 * 1024;
+/// Chunks handed to one system call.
+const VECTORS_MAX: usize = 32;
+
+impl Outlet {
+    /// An outlet for a socket. `index` is its place in the registry, `id` its number for ever.
+    #[must_use]
+    pub fn new(index: usize, id: u64, socket: OwnedWriteHalf, limits: Arc<OutletLimits>) -> Outlet {
+        let queue = Queue { socket: Some(socket), chunks: VecDeque::new(), sent: 0, cut: None };
+        Outlet {
+            index,
+            id,
+            limits,
+            queue: Mutex::new(queue),
+            pending: AtomicUsize::new(0),
+            drained: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            ended_subscriptions: AtomicU32::new(0),
+            owner: AtomicWaker::new(),
+        }
+    }
+
+    /// The connection's place in the registry; used again after it is over.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The connection's number; never used again.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Bytes that the socket has not taken yet.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing more can be sent.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Send whole frames. Never waits. `bytes` is left empty, possibly with other memory behind it.
+    pub fn send(&self, bytes: &mut Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut queue = self.queue.lock();
+        if self.is_closed() {
+            bytes.clear();
+            return;
+        }
+        let mut sent = 0;
+        if queue.chunks.is_empty() {
+            let Some(socket) = &queue.socket else { return };
+            match socket.try_write(bytes) {
+                Ok(written) if written == bytes.len() => {
+                    bytes.clear();
+                    return;
+                }
+                Ok(written) => sent = written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => {
+                    self.close_locked(&mut queue);
+                    bytes.clear();
+                    return;
+                }
+            }
+        }
+        self.enqueue(&mut queue, bytes, sent);
+        drop(queue);
+        self.owner.wake();
+    }
+
+    /// Cut the client off: drop what waits, tell it why, take no more.
+    pub fn cut(&self, cut: Cut) {
+        self.cut_locked(&mut self.queue.lock(), cut);
+        self.owner.wake();
+    }
+
+    /// Take no more frames. What waits is still sent; then the owner closes.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.owner.wake();
+    }
+
+    pub(super) fn drained_bytes(&self) -> u64 {
+        self.drained.load(Ordering::Relaxed)
+    }
+
+    /// Why it was cut off, if it was.
+    #[must_use]
+    pub fn was_cut(&self) -> Option<Cut> {
+        self.queue.lock().cut
+    }
+
+    /// Wake the connection's task.
+    pub fn wake(&self) {
+        self.owner.wake();
+    }
+
+    /// Note that a subscription of the connection came to its end by itself.
+    pub fn note_ended_subscription(&self) {
+        self.ended_subscriptions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Subscriptions that ended by themselves since this was last asked.
+    #[must_use]
+    pub fn take_ended_subscriptions(&self) -> u32 {
+        self.ended_subscriptions.swap(0, Ordering::Relaxed)
+    }
+
+    /// Subscriptions that ended by themselves and are not swept yet.
+    #[must_use]
+    pub fn ended_subscriptions(&self) -> u32 {
+        self.ended_subscriptions.load(Ordering::Relaxed)
+    }
+
+    /// Register the connection's task, to be woken by senders and by [`Outlet::wake`].
+    pub(super) fn register(&self, waker: &Waker) {
+        self.owner.register(waker);
+    }
+
+    /// Write what waits. `Ready(true)`: some was written or nothing waits; `Ready(false)`: the
+    /// socket is broken; `Pending`: it takes nothing now and the task will be woken.
+    pub(super) fn poll_drain(&self, context: &mut Context<'_>) -> Poll<bool> {
+        let mut queue = self.queue.lock();
+        while !queue.chunks.is_empty() {
+            let Some(socket) = &queue.socket else { return Poll::Ready(false) };
+            let mut vectors = [IoSlice::new(&[]); VECTORS_MAX];
+            let mut skip = queue.sent;
+            let mut count = 0;
+            for (vector, chunk) in vectors.iter_mut().zip(&queue.chunks) {
+                *vector = IoSlice::new(&chunk[skip..]);
+                skip = 0;
+                count += 1;
+            }
+            match socket.try_write_vectored(&vectors[..count]) {
+                Ok(written) => self.advance(&mut queue, written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let ready = socket.as_ref().poll_write_ready(context);
+                    if ready.is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                Err(_) => {
+                    self.close_locked(&mut queue);
+                    return Poll::Ready(false);
+                }
+            }
+        }
+        Poll::Ready(queue.socket.is_some())
+    }
+
+    /// Give the socket back to the system: the sending direction is shut down.
+    pub(super) fn shut_down(&self) {
+        self.close_locked(&mut self.queue.lock());
+    }
+
+    fn enqueue(&self, queue: &mut Queue, bytes: &mut Vec<u8>, sent: usize) {
+        let waiting = bytes.len() - sent;
+        let pending = self.pending.load(Ordering::Relaxed) + waiting;
+        let fits = self.limits.budget.charge(waiting);
+        self.pending.store(pending, Ordering::Relaxed);
+        match queue.chunks.back_mut() {
+            Some(last) if last.len() + bytes.len() <= CHUNK_BYTES => {
+                last.extend_from_slice(bytes);
+                bytes.clear();
+            }
+            Some(_) => queue.chunks.push_back(right_sized(bytes)),
+            None => {
+                queue.chunks.push_back(right_sized(bytes));
+                queue.sent = sent;
+            }
+        }
+        if pending > self.limits.pending_bytes_max {
+            self.cut_locked(queue, Cut::PendingBytes);
+        } else if !fits && pending > self.limits.budget_share() {
+            self.cut_locked(queue, Cut::Memory);
+        }
+    }
+
+    fn cut_locked(&self, queue: &mut Queue, cut: Cut) {
+        if queue.cut.is_some() || queue.socket.is_none() {
+            return;
+        }
+        queue.cut = Some(cut);
+        let mut last = unfinished_frame(queue).unwrap_or_default();
+        encode::error(&mut last, cut.wire_text());
+        self.forget_pending();
+        let _ = self.limits.budget.charge(last.len());
+        self.pending.store(last.len(), Ordering::Relaxed);
+        queue.chunks.clear();
+        queue.chunks.push_back(last);
+        queue.sent = 0;
+        self.closed.store(true, Ordering::Release);
+    }
+
+    fn close_locked(&self, queue: &mut Queue) {
+        queue.chunks = VecDeque::new();
+        queue.sent = 0;
+        queue.socket = None;
+        self.forget_pending();
+        self.closed.store(true, Ordering::Release);
+        self.owner.wake();
+    }
+
+    fn forget_pending(&self) {
+        self.limits.budget.release(self.pending.swap(0, Ordering::Relaxed));
+    }
+
+    fn advance(&self, queue: &mut Queue, mut written: usize) {
+        self.pending.fetch_sub(written, Ordering::Relaxed);
+        self.drained.fetch_add(written as u64, Ordering::Relaxed);
+        self.limits.budget.release(written);
+        while let Some(first) = queue.chunks.front() {
+            let rest = first.len() - queue.sent;
+            if written < rest {
+                queue.sent += written;
+                return;
+            }
+            written -= rest;
+            queue.sent = 0;
+            queue.chunks.pop_front();
+        }
+        queue.chunks = VecDeque::new();
+    }
+}
+
+impl OutletLimits {
+    /// When the budget is exceeded, only receivers that hold at least this much are cut, so that
+    /// one who is merely unlucky with its timing is not.
+    fn budget_share(&self) -> usize {
+        self.pending_bytes_max / 16
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.forget_pending();
+    }
+}
+
+/// Take the bytes, without much more memory than they need.
+fn right_sized(bytes: &mut Vec<u8>) -> Vec<u8> {
+    if bytes.capacity() <= 2 * bytes.len() {
+        return std::mem::take(bytes);
+    }
+    let copy = bytes.clone();
+    bytes.clear();
+    copy
+}
+
+/// The rest of the frame that the receiver has seen a part of.
+fn unfinished_frame(queue: &Queue) -> Option<Vec<u8>> {
+    let limits = Limits { control_line_bytes_max: usize::MAX, payload_bytes_max: usize::MAX };
+    let decoder = ServerDecoder::new(limits);
+    let chunk = queue.chunks.front()?;
+    let mut at = 0;
+    while at < queue.sent {
+        match decoder.decode(&chunk[at..]) {
+            Ok(Decoded::Frame { consumed, .. }) => at += consumed,
+            _ => return None,
+        }
+    }
+    Some(chunk[queue.sent..at].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(chunk: &[u8], sent: usize) -> Queue {
+        Queue { socket: None, chunks: VecDeque::from([chunk.to_vec()]), sent, cut: None }
+    }
+
+    #[test]
+    fn the_frame_that_was_begun_is_finished_before_the_error() {
+        let chunk = b"MSG a 1 2\r\nhi\r\nMSG a 1 3\r\nyou\r\nPONG\r\n";
+        assert_eq!(unfinished_frame(&queue(chunk, 0)).as_deref(), Some(&b""[..]));
+        assert_eq!(unfinished_frame(&queue(chunk, 3)).as_deref(), Some(&b" a 1 2\r\nhi\r\n"[..]));
+        assert_eq!(unfinished_frame(&queue(chunk, 15)).as_deref(), Some(&b""[..]));
+        assert_eq!(unfinished_frame(&queue(chunk, 29)).as_deref(), Some(&b"\r\n"[..]));
+    }
+}

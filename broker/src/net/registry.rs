@@ -1,0 +1,69 @@
+//! Every connection of the broker, by place.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::outlet::Outlet;
+
+/// Who is connected. Places are small numbers, used again after a connection is over, so that
+/// per-connection tables can be plain vectors.
+#[derive(Debug, Default)]
+pub struct Registry {
+    places: Mutex<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    outlets: Vec<Option<Arc<Outlet>>>,
+    free: Vec<usize>,
+    next_id: u64,
+}
+
+impl Registry {
+    /// Nobody.
+    #[must_use]
+    pub fn new() -> Registry {
+        Registry::default()
+    }
+
+    /// Number of connections.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let places = self.places.lock();
+        places.outlets.len() - places.free.len()
+    }
+
+    /// Whether nobody is connected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Find a place for a connection; `make` is given its place and its number.
+    pub fn enter(&self, make: impl FnOnce(usize, u64) -> Outlet) -> Arc<Outlet> {
+        let mut places = self.places.lock();
+        places.next_id += 1;
+        let id = places.next_id;
+        let index = places.free.pop().unwrap_or(places.outlets.len());
+        let outlet = Arc::new(make(index, id));
+        if index == places.outlets.len() {
+            places.outlets.push(None);
+        }
+        places.outlets[index] = Some(Arc::clone(&outlet));
+        outlet
+    }
+
+    /// Give the place of a connection back.
+    pub fn leave(&self, outlet: &Outlet) {
+        let mut places = self.places.lock();
+        places.outlets[outlet.index()] = None;
+        places.free.push(outlet.index());
+    }
+
+    /// Everybody who is connected now.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Outlet>> {
+        self.places.lock().outlets.iter().flatten().cloned().collect()
+    }
+}

@@ -1,0 +1,370 @@
+//! One thread's way to the receivers: routes it has seen, and the bytes it has not yet handed over.
+//!
+//! A message is copied once, into one buffer per receiver. The buffers are handed to the receivers'
+//! outlets when the thread has worked off what it had to read ([`Dispatch::flush`]), so a lock and
+//! a system call are paid once per receiver and turn, however many messages there were. Buffers
+//! are used again; in steady state nothing here allocates.
+
+use std::sync::Arc;
+
+use super::cache::RouteCache;
+use super::route::{Destination, Route, Target};
+use super::router::Router;
+use super::subscription::Take;
+use crate::net::Outlet;
+use agentcom_protocol::Publish;
+
+/// One thread's share of the routing plane.
+#[derive(Debug)]
+pub struct Dispatch {
+    router: Arc<Router>,
+    cache: RouteCache,
+    hands: Hands,
+}
+
+/// The part that delivers, apart from the part that finds out to whom.
+#[derive(Debug, Default)]
+struct Hands {
+    buffers: Buffers,
+    /// A frame that goes to several receivers.
+    shared_frame: Vec<u8>,
+    /// Turns the queue groups.
+    turn: u64,
+}
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The publisher's own outlet.
+    pub outlet: &'a Outlet,
+    /// Whether it wants to hear itself.
+    pub echo: bool,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// Where the subject leads. Only [`Destination::Subscribers`] was acted on.
+    pub destination: Destination,
+    /// Receivers it was handed to.
+    pub receivers: usize,
+}
+
+impl Dispatch {
+    /// Nothing seen, nothing to hand over.
+    #[must_use]
+    pub fn new(router: Arc<Router>) -> Dispatch {
+        Dispatch { router, cache: RouteCache::default(), hands: Hands::default() }
+    }
+
+    /// Put a client's message into its receivers' buffers. Permissions are the caller's business.
+    #[inline]
+    pub fn publish(&mut self, origin: Option<Origin<'_>>, publish: &Publish<'_>) -> Delivered {
+        let route = self.cache.find(&self.router, publish.subject);
+        let mut delivered = Delivered { destination: route.destination, receivers: 0 };
+        if route.destination == Destination::Subscribers && !route.is_empty() {
+            delivered.receivers = self.hands.deliver(&self.router, route, origin, publish);
+        }
+        delivered
+    }
+
+    /// Publish in the broker's own name, under any subject.
+    pub fn announce(&mut self, subject: &str, payload: &[u8]) {
+        let subject = subject.as_bytes();
+        let publish = Publish { subject, reply: None, header_bytes: None, payload };
+        let route = self.cache.find(&self.router, subject);
+        self.hands.deliver(&self.router, route, None, &publish);
+    }
+
+    /// Whether `subject` is something that a pedantic publisher wants to be warned of: a wildcard
+    /// or empty token.
+    pub fn is_dubious(&mut self, subject: &[u8]) -> bool {
+        self.cache.find(&self.router, subject).is_dubious
+    }
+
+    /// Whether anybody subscribes to `subject`.
+    pub fn is_wanted(&mut self, subject: &str) -> bool {
+        !self.cache.find(&self.router, subject.as_bytes()).is_empty()
+    }
+
+    /// The sid of the plain subscription through which `outlet` itself would receive `subject`.
+    pub fn own_subscription(&mut self, outlet: &Outlet, subject: &[u8]) -> Option<Box<[u8]>> {
+        let route = self.cache.find(&self.router, subject);
+        let target = route.plain.iter().find(|target| {
+            target.subscription.outlet.id() == outlet.id() && !target.subscription.is_ended()
+        });
+        target.map(|target| target.subscription.sid.clone())
+    }
+
+    /// The buffer of what `outlet` will be sent at the next flush.
+    #[inline]
+    pub fn buffer(&mut self, outlet: &Arc<Outlet>) -> &mut Vec<u8> {
+        self.hands.buffers.of(outlet)
+    }
+
+    /// Hand everything over.
+    pub fn flush(&mut self) {
+        self.hands.buffers.flush();
+    }
+}
+
+impl Hands {
+    #[inline]
+    fn deliver(
+        &mut self,
+        router: &Router,
+        route: &Route,
+        origin: Option<Origin<'_>>,
+        publish: &Publish<'_>,
+    ) -> usize {
+        let deaf = origin.filter(|origin| !origin.echo).map(|origin| origin.outlet.id());
+        let sizes = Sizes::of(publish);
+        let mut receivers = 0;
+        let mut frame_is_built = false;
+        for (at, target) in route.plain.iter().enumerate() {
+            frame_is_built &= target.repeats;
+            if Some(target.subscription.outlet.id()) == deaf || !take(router, target) {
+                continue;
+            }
+            receivers += 1;
+            let buffer = self.buffers.of(&target.subscription.outlet);
+            let is_alone =
+                !target.repeats && route.plain.get(at + 1).is_none_or(|next| !next.repeats);
+            if is_alone {
+                append_frame(buffer, route, target, publish, &sizes);
+                continue;
+            }
+            if !frame_is_built {
+                self.shared_frame.clear();
+                append_frame(&mut self.shared_frame, route, target, publish, &sizes);
+                frame_is_built = true;
+            }
+            extend(buffer, &self.shared_frame);
+        }
+        for members in &route.groups {
+            let is_taken = self.deliver_to_one(router, route, members, deaf, publish, &sizes);
+            receivers += usize::from(is_taken);
+        }
+        receivers
+    }
+
+    /// Give the message to one member of a queue group. `false` if none can take it.
+    fn deliver_to_one(
+        &mut self,
+        router: &Router,
+        route: &Route,
+        members: &[Target],
+        deaf: Option<u64>,
+        publish: &Publish<'_>,
+        sizes: &Sizes,
+    ) -> bool {
+        let preferred = self.less_busy(members);
+        for step in 0..members.len() {
+            let target = &members[(preferred + step) % members.len()];
+            let outlet = &target.subscription.outlet;
+            if Some(outlet.id()) == deaf || outlet.is_closed() || !take(router, target) {
+                continue;
+            }
+            append_frame(self.buffers.of(outlet), route, target, publish, sizes);
+            return true;
+        }
+        false
+    }
+
+    /// The next member in turn, unless another one has less waiting for it.
+    #[inline]
+    fn less_busy(&mut self, members: &[Target]) -> usize {
+        let count = members.len() as u64;
+        self.turn = self.turn.wrapping_add(1);
+        let first = (self.turn % count) as usize;
+        if count == 1 {
+            return first;
+        }
+        // A multiplicative hash of the turn spreads the second choice over the other members.
+        let spread = self.turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let second = (first + 1 + (spread % (count - 1)) as usize) % members.len();
+        let waiting = |at: usize| members[at].subscription.outlet.pending_bytes();
+        if waiting(second) < waiting(first) { second } else { first }
+    }
+}
+
+#[inline]
+fn take(router: &Router, target: &Target) -> bool {
+    match target.subscription.take() {
+        Take::More => true,
+        Take::Last => {
+            router.unsubscribe(&target.subscription);
+            target.subscription.outlet.note_ended_subscription();
+            true
+        }
+        Take::Ended => false,
+    }
+}
+
+/// `size CRLF` of a message, with and without its header block.
+struct Sizes {
+    text: Vec24,
+    /// Where the part without the header block starts; the whole text where there is none.
+    plain_at: usize,
+    body_at: usize,
+}
+
+/// A few digits on the stack.
+type Vec24 = smallvec::SmallVec<[u8; 48]>;
+
+impl Sizes {
+    #[inline]
+    fn of(publish: &Publish<'_>) -> Sizes {
+        let mut text = Vec24::new();
+        let header_bytes = publish.header_bytes.unwrap_or(0);
+        if header_bytes > 0 {
+            append_decimal(&mut text, header_bytes);
+            text.push(b' ');
+            append_decimal(&mut text, publish.payload.len());
+            text.extend_from_slice(b"\r\n");
+        }
+        let plain_at = text.len();
+        append_decimal(&mut text, publish.payload.len() - header_bytes);
+        text.extend_from_slice(b"\r\n");
+        Sizes { text, plain_at, body_at: header_bytes }
+    }
+}
+
+#[inline]
+fn append_decimal(text: &mut Vec24, mut value: usize) {
+    const DIGITS_MAX: usize = 20;
+    let mut digits = [0u8; DIGITS_MAX];
+    let mut at = DIGITS_MAX;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    text.extend_from_slice(&digits[at..]);
+}
+
+#[inline]
+fn append_frame(
+    out: &mut Vec<u8>,
+    route: &Route,
+    target: &Target,
+    publish: &Publish<'_>,
+    sizes: &Sizes,
+) {
+    // A header block of no bytes is no header block: it is delivered as a plain message.
+    let with_headers = target.subscription.headers && sizes.body_at > 0;
+    let (prefix, sizes, payload) = if with_headers {
+        (route.prefix_with_headers(target), &sizes.text[..sizes.plain_at], publish.payload)
+    } else {
+        (route.prefix(target), &sizes.text[sizes.plain_at..], &publish.payload[sizes.body_at..])
+    };
+    let reply = publish.reply.unwrap_or_default();
+    out.reserve(prefix.len() + reply.len() + 1 + sizes.len() + payload.len() + 2);
+    out.extend_from_slice(prefix);
+    if !reply.is_empty() {
+        out.extend_from_slice(reply);
+        out.push(b' ');
+    }
+    out.extend_from_slice(sizes);
+    extend(out, payload);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Append in pieces of 2 KiB: a copy of 4 KiB and more whose ends lie a few bytes apart modulo the
+/// page runs up to forty times slower on some processors (measured, see docs/decisions).
+#[inline]
+fn extend(out: &mut Vec<u8>, bytes: &[u8]) {
+    const PIECE_BYTES: usize = 2048;
+    if bytes.len() <= PIECE_BYTES {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    out.reserve(bytes.len());
+    for piece in bytes.chunks(PIECE_BYTES) {
+        out.extend_from_slice(piece);
+    }
+}
+
+/// What is to be handed over, by receiver.
+#[derive(Debug, Default)]
+struct Buffers {
+    /// By outlet index: its buffer's place plus one, or 0.
+    places: Vec<u32>,
+    buffers: Vec<Buffer>,
+    /// The first so many of `buffers` are in use.
+    used: usize,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    outlet: Option<Arc<Outlet>>,
+    bytes: Vec<u8>,
+}
+
+/// One buffer is handed over before the end of the turn when it holds this much: a write of this
+/// size costs little more per byte than any larger one, and the receiver can start.
+const BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// Buffers keep their memory between turns up to this much in all, per thread.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+impl Buffers {
+    #[inline]
+    fn of(&mut self, outlet: &Arc<Outlet>) -> &mut Vec<u8> {
+        let index = outlet.index();
+        let place = self.places.get(index).copied().unwrap_or(0) as usize;
+        if place > 0 {
+            let buffer = &self.buffers[place - 1];
+            let is_same = buffer.outlet.as_ref().is_some_and(|found| Arc::ptr_eq(found, outlet));
+            if is_same && buffer.bytes.len() < BUFFER_BYTES_MAX {
+                return &mut self.buffers[place - 1].bytes;
+            }
+            self.hand_over(place - 1);
+            self.buffers[place - 1].outlet = Some(Arc::clone(outlet));
+            return &mut self.buffers[place - 1].bytes;
+        }
+        self.first_use(outlet)
+    }
+
+    fn first_use(&mut self, outlet: &Arc<Outlet>) -> &mut Vec<u8> {
+        let index = outlet.index();
+        if self.places.len() <= index {
+            self.places.resize(index + 1, 0);
+        }
+        if self.used == self.buffers.len() {
+            self.buffers.push(Buffer::default());
+        }
+        let place = self.used;
+        self.used += 1;
+        self.places[index] = u32::try_from(self.used).expect("connections are limited to 65536");
+        let buffer = &mut self.buffers[place];
+        buffer.outlet = Some(Arc::clone(outlet));
+        &mut buffer.bytes
+    }
+
+    fn hand_over(&mut self, place: usize) {
+        let Buffer { outlet, bytes } = &mut self.buffers[place];
+        if let Some(outlet) = outlet.take() {
+            outlet.send(bytes);
+        }
+        bytes.clear();
+    }
+
+    fn flush(&mut self) {
+        let mut kept = 0;
+        for place in 0..self.used {
+            if let Some(outlet) = &self.buffers[place].outlet {
+                self.places[outlet.index()] = 0;
+            }
+            self.hand_over(place);
+            let bytes = &mut self.buffers[place].bytes;
+            kept += bytes.capacity();
+            if kept > KEPT_BYTES_MAX {
+                *bytes = Vec::new();
+            }
+        }
+        self.used = 0;
+    }
+}

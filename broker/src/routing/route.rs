@@ -1,0 +1,165 @@
+//! Everything that is known about one subject: who wants it, and the bytes that every frame for
+//! each of them starts with. Worked out once per subject, then used for message after message.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::router::Stamp;
+use super::subscription::Subscription;
+use agentcom_protocol::{Subject, SubjectError};
+
+/// Where a subject leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To its subscribers.
+    Subscribers,
+    /// To the durable plane: a request under `$AC.API.`.
+    Api,
+    /// Nowhere: only the broker publishes under `$AC.EVENT.`.
+    BrokerOnly,
+    /// Nowhere: it has an empty token. NATS drops such messages without a word.
+    Invalid,
+    /// Nowhere: it has a byte that no door lets through.
+    Forbidden,
+}
+
+/// The subscribers of a subject.
+#[derive(Debug)]
+pub(super) struct Route {
+    stamp: Stamp,
+    pub(super) destination: Destination,
+    /// Has a wildcard or empty token, which a pedantic publisher is warned of.
+    pub(super) is_dubious: bool,
+    /// Those who want every message, receivers with equal frames side by side.
+    pub(super) plain: Vec<Target>,
+    /// Queue groups: one of each gets a message.
+    pub(super) groups: Vec<Vec<Target>>,
+    /// `HMSG subject sid ` of every target; targets with equal ones share them.
+    prefixes: Vec<u8>,
+}
+
+/// A subscriber on a route.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) subscription: Arc<Subscription>,
+    pub(super) prefix: Range<u32>,
+    /// Its frames equal those of the target before it.
+    pub(super) repeats: bool,
+}
+
+/// Requests to the broker.
+pub(crate) const API_PREFIX: &str = "$AC.API.";
+/// What the broker tells the world.
+pub(crate) const EVENT_PREFIX: &str = "$AC.EVENT.";
+
+impl Route {
+    /// A route to nobody, for bytes that are no subject.
+    pub(super) fn nowhere(stamp: Stamp, error: &SubjectError) -> Route {
+        let destination = match error {
+            SubjectError::Byte => Destination::Forbidden,
+            SubjectError::EmptyToken | SubjectError::TailInMiddle => Destination::Invalid,
+        };
+        Route {
+            stamp,
+            destination,
+            is_dubious: destination == Destination::Invalid,
+            plain: Vec::new(),
+            groups: Vec::new(),
+            prefixes: Vec::new(),
+        }
+    }
+
+    pub(super) fn new(
+        stamp: Stamp,
+        subject: Subject<'_>,
+        subscriptions: Vec<Arc<Subscription>>,
+    ) -> Route {
+        let text = subject.as_str();
+        let mut route = Route {
+            stamp,
+            destination: if text.starts_with(API_PREFIX) {
+                Destination::Api
+            } else if text.starts_with(EVENT_PREFIX) {
+                Destination::BrokerOnly
+            } else {
+                Destination::Subscribers
+            },
+            is_dubious: subject.has_wildcard_token(),
+            plain: Vec::new(),
+            groups: Vec::new(),
+            prefixes: Vec::new(),
+        };
+        let mut plain = Vec::new();
+        let mut grouped: Vec<(Box<str>, Vec<Arc<Subscription>>)> = Vec::new();
+        for subscription in subscriptions.into_iter().filter(|s| s.may_receive(text)) {
+            let Some(queue) = &subscription.queue else {
+                plain.push(subscription);
+                continue;
+            };
+            match grouped.iter_mut().find(|(name, _)| name == queue) {
+                Some((_, members)) => members.push(subscription),
+                None => grouped.push((queue.clone(), vec![subscription])),
+            }
+        }
+        plain.sort_by(|a, b| (&a.sid, a.headers).cmp(&(&b.sid, b.headers)));
+        route.plain = route.targets(text, plain);
+        for (_, members) in grouped {
+            let targets = route.targets(text, members);
+            route.groups.push(targets);
+        }
+        route
+    }
+
+    #[inline]
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Whether nobody wants the subject.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.groups.is_empty()
+    }
+
+    /// How much of a cache's room the route takes, in targets.
+    pub(super) fn weight(&self) -> usize {
+        1 + self.plain.len() + self.groups.iter().map(Vec::len).sum::<usize>()
+    }
+
+    /// `HMSG subject sid `
+    #[inline]
+    pub(super) fn prefix_with_headers(&self, target: &Target) -> &[u8] {
+        &self.prefixes[target.prefix.start as usize..target.prefix.end as usize]
+    }
+
+    /// `MSG subject sid `
+    #[inline]
+    pub(super) fn prefix(&self, target: &Target) -> &[u8] {
+        &self.prefixes[target.prefix.start as usize + 1..target.prefix.end as usize]
+    }
+
+    fn targets(&mut self, subject: &str, subscriptions: Vec<Arc<Subscription>>) -> Vec<Target> {
+        let mut targets: Vec<Target> = Vec::with_capacity(subscriptions.len());
+        for subscription in subscriptions {
+            let before = targets.last().filter(|target| {
+                target.subscription.sid == subscription.sid
+                    && target.subscription.headers == subscription.headers
+            });
+            let (prefix, repeats) = match before {
+                Some(target) => (target.prefix.clone(), true),
+                None => (self.append_prefix(subject, &subscription.sid), false),
+            };
+            targets.push(Target { subscription, prefix, repeats });
+        }
+        targets
+    }
+
+    fn append_prefix(&mut self, subject: &str, sid: &[u8]) -> Range<u32> {
+        let start = self.prefixes.len();
+        for part in [b"HMSG ", subject.as_bytes(), b" ", sid, b" "] {
+            self.prefixes.extend_from_slice(part);
+        }
+        let at = |at: usize| u32::try_from(at).expect("a route's prefixes stay far below 4 GiB");
+        at(start)..at(self.prefixes.len())
+    }
+}

@@ -1,0 +1,102 @@
+//! One subscription of one connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::permissions::Permissions;
+use crate::net::Outlet;
+
+/// What a receiver wants, and where its bytes go. Shared by the connection that made it, the
+/// router and every cached route; two subscriptions are equal only if they are the same one.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Where deliveries go.
+    pub outlet: Arc<Outlet>,
+    /// What is wanted; a checked filter.
+    pub filter: Box<str>,
+    /// The receiver's name for it.
+    pub sid: Box<[u8]>,
+    /// Its queue group.
+    pub queue: Option<Box<str>>,
+    /// Whether the receiver understands headers.
+    pub headers: bool,
+    /// Set when the filter reaches into what the receiver may not see.
+    pub denied: Option<Arc<Permissions>>,
+    delivered: AtomicU64,
+    /// 0: no limit.
+    max: AtomicU64,
+    ended: AtomicBool,
+}
+
+/// Whether one more message may be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Take {
+    /// Yes.
+    More,
+    /// Yes, and it is the last one.
+    Last,
+    /// No.
+    Ended,
+}
+
+impl Subscription {
+    /// A subscription without a limit.
+    #[must_use]
+    pub fn new(outlet: Arc<Outlet>, filter: &str, sid: &[u8], queue: Option<&str>) -> Subscription {
+        Subscription {
+            outlet,
+            filter: filter.into(),
+            sid: sid.into(),
+            queue: queue.map(Box::from),
+            headers: false,
+            denied: None,
+            delivered: AtomicU64::new(0),
+            max: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// End it after `max` messages, counted from its start. `true` if that many were already
+    /// delivered: then the caller must remove it now.
+    pub fn limit(&self, max: u64) -> bool {
+        self.max.store(max, Ordering::SeqCst);
+        self.delivered.load(Ordering::SeqCst) >= max
+    }
+
+    /// Take no more messages, whatever routes are still cached.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether it takes no more messages.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether `subject`, which the filter matches, may be seen by the receiver.
+    pub(super) fn may_receive(&self, subject: &str) -> bool {
+        let queue = self.queue.as_deref();
+        self.denied.as_ref().is_none_or(|permissions| permissions.may_receive(subject, queue))
+    }
+
+    #[inline]
+    pub(super) fn take(&self) -> Take {
+        if self.ended.load(Ordering::Relaxed) {
+            return Take::Ended;
+        }
+        let delivered = self.delivered.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.max.load(Ordering::SeqCst) {
+            0 => Take::More,
+            max if delivered < max => Take::More,
+            max if delivered == max => Take::Last,
+            _ => Take::Ended,
+        }
+    }
+}
+
+impl PartialEq for Subscription {
+    fn eq(&self, other: &Subscription) -> bool {
+        std::ptr::eq(self, other)
+    }
+}

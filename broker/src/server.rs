@@ -1,0 +1,318 @@
+//! Starts the shells, connects them to the core, and stops them in order.
+//!
+//! Start: store, core (whole before anybody can connect), workers, doors, banner. Stop: doors take
+//! nobody in, the durable plane finishes and syncs what it took in, its answers go out, clients
+//! are hung up on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::banner::Banner;
+use crate::commit::Health;
+use crate::config::Config;
+use crate::core::command::{Command, Rejection, Reply};
+use crate::core::limits::CoreConfig;
+use crate::durable::Durable;
+use crate::http::{self, DurableCalls, HttpSettings, HttpState};
+use crate::metrics::{Metrics, Reading};
+use crate::net::{
+    Budget, Clock, Listener, OutletLimits, Registry, WorkerHandle, descriptors_for_connections,
+};
+use crate::operator::{Operator, OperatorError};
+use crate::ports_file::{self, Ports};
+use crate::routing::Router;
+use crate::session::{Auth, Context, LameDuck, Timeouts};
+use crate::store::StoreError;
+use crate::store::rocks::RocksStore;
+use agentcom_protocol::{Extension, Limits, ServerInfo};
+
+/// Why the broker could not start, or had to stop. The text is for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The operator's token could not be read or kept.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// The store could not be opened or is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store failed while running.
+    #[error(
+        "the store failed, so nothing durable can be promised any more: {reason}; what was acknowledged is on disk, start again to reopen it"
+    )]
+    StoreFailed {
+        /// What went wrong.
+        reason: Arc<str>,
+    },
+    /// An address is not to be had.
+    #[error("cannot listen on {address}: {source}; choose another with {flag}, port 0 takes any")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The flag that sets it.
+        flag: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The ports file could not be written.
+    #[error("cannot write the ports file {path}: {source}", path = path.display())]
+    PortsFile {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system gives no thread, runtime or signal handler.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// The NATS version whose client protocol is spoken; clients gate features on it.
+const NATS_VERSION: &str = concat!("2.12.0-agentcom.", env!("CARGO_PKG_VERSION"));
+/// After the store failed, routing goes on for this long, so that everybody who waits for an answer
+/// has it before the process ends.
+const STORE_FAILURE_GRACE: Duration = Duration::from_secs(2);
+/// How often the store's health is looked at, and a stop looks whether everybody is gone.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Run the broker until it is told to stop by SIGINT or SIGTERM, or the store fails.
+///
+/// # Errors
+/// [`ServeError`]; the process should exit with a code that is not 0.
+pub fn run(config: &Config) -> Result<(), ServeError> {
+    let (operator, new_token) = Operator::open(&config.data_dir)?;
+    let store = RocksStore::open(config.data_dir.join("store"))?;
+    let router = Arc::new(Router::new());
+    let durable = Durable::start(core_config(config), store, Arc::clone(&router))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(config, operator, new_token, router, durable.clone()));
+    durable.stop();
+    // Tasks of the doors that are still waiting for a peer are not worth waiting for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(
+    config: &Config,
+    operator: Operator,
+    new_token: Option<String>,
+    router: Arc<Router>,
+    durable: Durable,
+) -> Result<(), ServeError> {
+    let mut stop_signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+    let mut lame_duck_signal = signal(SignalKind::user_defined2())?;
+    let tcp = bind(config.listen, "--listen").await?;
+    let http_socket = bind(config.http_listen, "--http-listen").await?;
+    let addresses = Ports { tcp: tcp.local_addr()?, http: http_socket.local_addr()? };
+
+    let registry = Arc::new(Registry::new());
+    let auth = Auth::new(config.auth.clone(), operator.clone());
+    let context =
+        Arc::new(context(config, auth, addresses.tcp, Arc::clone(&router), durable.clone()));
+    let workers = start_workers(config, &context, &router, &registry)?;
+    let connections_max = config.limits.connections_max.min(descriptors_for_connections());
+    let listener = Listener::new(tcp, Arc::clone(&registry), connections_max);
+    let (stop_http, http_stops) = watch::channel(false);
+    let http_state = HttpState {
+        durable: durable.clone(),
+        admits: Arc::new(move |token: &str| operator.admits(token)),
+        agents_connected: {
+            let durable = durable.clone();
+            Arc::new(move || durable.sessions())
+        },
+        metrics: {
+            let (context, registry) = (Arc::clone(&context), Arc::clone(&registry));
+            Arc::new(move || context.metrics.to_text(&readings(&context, &registry)))
+        },
+        settings: HttpSettings::from(config),
+    };
+    let http_door = tokio::spawn(http::serve(http_socket, http_state, http_stops));
+
+    if let Some(path) = &config.ports_file {
+        ports_file::write(path, &addresses)
+            .map_err(|source| ServeError::PortsFile { path: path.clone(), source })?;
+    }
+    Banner {
+        tcp: addresses.tcp,
+        http: addresses.http,
+        data_dir: &config.data_dir,
+        auth: &config.auth,
+        new_token: new_token.as_deref(),
+    }
+    .show();
+    tracing::info!(tcp = %addresses.tcp, http = %addresses.http, "listening");
+
+    let [interrupt, terminate] = &mut stop_signals;
+    let outcome = tokio::select! {
+        () = listener.run(&workers) => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        reason = store_failure(&durable) => {
+            tracing::error!(%reason, "the store failed; durable requests are refused, routing goes on until the exit");
+            tokio::time::sleep(STORE_FAILURE_GRACE).await;
+            Err(ServeError::StoreFailed { reason })
+        }
+        _ = lame_duck_signal.recv() => {
+            tracing::info!("lame duck: no new connections; clients are told to go elsewhere");
+            context.lame_duck.raise();
+            registry.all().iter().for_each(|outlet| outlet.wake());
+            tokio::select! {
+                () = everybody_is_gone(&registry) => {}
+                () = tokio::time::sleep(config.timeouts.lame_duck) => {}
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            Ok(())
+        }
+    };
+    drop(listener);
+    tracing::info!("stopping");
+    let _ = stop_http.send(true);
+    let stopping = durable.clone();
+    let _ = tokio::task::spawn_blocking(move || stopping.stop()).await;
+    registry.all().iter().for_each(|outlet| outlet.close());
+    let hung_up = async {
+        everybody_is_gone(&registry).await;
+        let _ = http_door.await;
+    };
+    if tokio::time::timeout(config.timeouts.shutdown, hung_up).await.is_err() {
+        tracing::warn!(connections = registry.len(), "some clients did not hang up in time");
+        return outcome;
+    }
+    workers.into_iter().for_each(WorkerHandle::join);
+    outcome
+}
+
+async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, flag, source })
+}
+
+fn start_workers(
+    config: &Config,
+    context: &Arc<Context>,
+    router: &Arc<Router>,
+    registry: &Arc<Registry>,
+) -> io::Result<Vec<WorkerHandle>> {
+    let count = match config.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    };
+    let limits = Arc::new(OutletLimits {
+        pending_bytes_max: config.limits.pending_bytes_max,
+        budget: Budget::new(config.limits.memory_bytes_max),
+    });
+    let clock = Clock::start();
+    (0..count)
+        .map(|number| {
+            let (context, router) = (Arc::clone(context), Arc::clone(router));
+            let (limits, registry) = (Arc::clone(&limits), Arc::clone(registry));
+            WorkerHandle::start(number, context, router, limits, registry, clock)
+        })
+        .collect()
+}
+
+fn context(
+    config: &Config,
+    auth: Auth,
+    tcp: SocketAddr,
+    router: Arc<Router>,
+    durable: Durable,
+) -> Context {
+    let timeouts = &config.timeouts;
+    Context {
+        auth,
+        info: ServerInfo {
+            server_id: format!("{:016X}", rand::random::<u64>()),
+            server_name: "agentcom".to_owned(),
+            version: NATS_VERSION.to_owned(),
+            proto: 1,
+            host: tcp.ip().to_string(),
+            port: tcp.port(),
+            headers: true,
+            max_payload: config.limits.payload_bytes_max,
+            x: Some(Extension {
+                name: "agentcom".to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                frames: Vec::new(),
+                verbs: vec!["task1".to_owned(), "worker1".to_owned()],
+            }),
+            ..ServerInfo::default()
+        },
+        limits: Limits {
+            control_line_bytes_max: config.limits.control_line_bytes_max,
+            payload_bytes_max: config.limits.payload_bytes_max,
+        },
+        subscriptions_max: config.limits.subscriptions_max,
+        subject_tokens_max: config.limits.subject_tokens_max,
+        timeouts: Timeouts {
+            auth_ms: milliseconds(timeouts.auth),
+            ping_interval_ms: milliseconds(timeouts.ping_interval),
+            ping_max: u32::try_from(timeouts.ping_max).unwrap_or(u32::MAX),
+            half_frame_ms: milliseconds(timeouts.half_frame),
+            write_ms: milliseconds(timeouts.write),
+        },
+        router,
+        durable,
+        metrics: Metrics::default(),
+        lame_duck: LameDuck::default(),
+    }
+}
+
+fn readings(context: &Context, registry: &Registry) -> Vec<Reading> {
+    let figures = context.durable.figures();
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let gauge = |name, meaning, value| Reading { kind: "gauge", name, meaning, value };
+    let counter = |name, meaning, value| Reading { kind: "counter", name, meaning, value };
+    let pending = registry.all().iter().map(|outlet| outlet.pending_bytes()).sum();
+    vec![
+        gauge("connections", "clients connected over TCP", count(registry.len())),
+        gauge("subscriptions", "subscriptions of all clients", count(context.router.len())),
+        gauge("pending_bytes", "bytes that wait for slow receivers", count(pending)),
+        gauge("agents", "agents that take work", count(context.durable.sessions())),
+        counter("commits_total", "batches synced", figures.commits),
+        counter("records_total", "records synced", figures.records),
+        counter("requests_total", "durable requests handled", figures.requests),
+        counter("damaged_total", "rows or bodies that could not be read", figures.damaged),
+    ]
+}
+
+fn core_config(config: &Config) -> CoreConfig {
+    CoreConfig {
+        offer_ms: milliseconds(config.tasks.offer),
+        grace_ms: milliseconds(config.tasks.grace),
+        restart_grace_ms: milliseconds(config.tasks.restart_grace),
+        queue_tasks_max: config.tasks.open_tasks_max,
+        ..CoreConfig::default()
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn store_failure(durable: &Durable) -> Arc<str> {
+    loop {
+        if let Health::Refusing { reason } = durable.health() {
+            return reason;
+        }
+        tokio::time::sleep(WATCH_INTERVAL).await;
+    }
+}
+
+async fn everybody_is_gone(registry: &Registry) {
+    while !registry.is_empty() {
+        tokio::time::sleep(WATCH_INTERVAL).await;
+    }
+}
+
+impl DurableCalls for Durable {
+    fn call(&self, command: Command) -> impl Future<Output = Result<Reply, Rejection>> + Send {
+        Durable::call(self, command)
+    }
+}

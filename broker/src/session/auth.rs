@@ -1,0 +1,134 @@
+//! Who may come in, and what they may do once they are in.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::config;
+use crate::operator::Operator;
+use crate::routing::{Entry, Permissions, Rules};
+use agentcom_protocol::Connect;
+
+/// The configured credentials, with permissions in the form that routing uses.
+#[derive(Clone, Debug, Default)]
+pub struct Auth {
+    credentials: config::Auth,
+    /// Opens this door too, once it is locked.
+    operator: Option<Operator>,
+    /// By user; who is not here may do everything.
+    permissions: HashMap<String, Arc<Permissions>>,
+}
+
+/// Somebody who came in.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Guards the names of agents against strangers.
+    pub identity: Arc<str>,
+    /// `None`: everything is permitted.
+    pub permissions: Option<Arc<Permissions>>,
+}
+
+impl Login {
+    /// Somebody who needs no credentials.
+    #[must_use]
+    pub fn anonymous() -> Login {
+        Login { identity: "anonymous".into(), permissions: None }
+    }
+}
+
+impl Auth {
+    /// Only the holders of these credentials may come in; if there are none, everybody may.
+    #[must_use]
+    pub fn new(credentials: config::Auth, operator: Operator) -> Auth {
+        let restricted = credentials.users.iter().map(|user| {
+            let permissions =
+                Permissions { publish: rules(&user.publish), subscribe: rules(&user.subscribe) };
+            (user.user.clone(), Arc::new(permissions))
+        });
+        let permissions = restricted.filter(|(_, permissions)| !permissions.is_unlimited());
+        Auth { permissions: permissions.collect(), credentials, operator: Some(operator) }
+    }
+
+    /// Whether credentials are needed.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        self.credentials.is_required()
+    }
+
+    /// Let a client in, or not.
+    #[must_use]
+    pub fn check(&self, connect: &Connect) -> Option<Login> {
+        if connect.account.as_ref().is_some_and(|account| !account.is_null()) {
+            return None;
+        }
+        if !self.is_required() {
+            return Some(Login::anonymous());
+        }
+        if let Some(user) = &connect.user {
+            let password = connect.pass.as_deref().unwrap_or_default();
+            let user = &self.credentials.admits_user(user, password)?.user;
+            return Some(Login {
+                identity: format!("user:{user}").into(),
+                permissions: self.permissions.get(user).cloned(),
+            });
+        }
+        let token = connect.auth_token.as_deref()?;
+        let is_operator = self.operator.as_ref().is_some_and(|operator| operator.admits(token));
+        let is_holder = self.credentials.admits_token(token);
+        match (is_operator, is_holder) {
+            (true, _) => Some(Login { identity: "operator".into(), permissions: None }),
+            (false, true) => Some(Login { identity: "token".into(), permissions: None }),
+            (false, false) => None,
+        }
+    }
+}
+
+fn rules(configured: &config::Permissions) -> Rules {
+    let entries = |list: &[String]| {
+        list.iter()
+            .map(|text| Entry::parse(text).expect("the configuration holds checked filters"))
+            .collect()
+    };
+    Rules { allow: entries(&configured.allow), deny: entries(&configured.deny) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Secret, User};
+
+    fn connect(json: &str) -> Connect {
+        serde_json::from_str(json).expect("a CONNECT")
+    }
+
+    #[test]
+    fn credentials_of_one_kind_do_not_open_by_the_other() {
+        let user = User {
+            user: "alice".to_owned(),
+            password: Secret::of("a"),
+            publish: config::Permissions::default(),
+            subscribe: config::Permissions::default(),
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let (operator, token) = Operator::open(folder.path()).expect("a token");
+        let token = token.expect("it is new");
+        let credentials = config::Auth { token: Some(Secret::of("t")), users: vec![user] };
+        let auth = Auth::new(credentials, operator);
+        let identity = |json: &str| auth.check(&connect(json)).map(|login| login.identity);
+        assert_eq!(identity(r#"{"user":"alice","pass":"a"}"#).as_deref(), Some("user:alice"));
+        assert_eq!(identity(r#"{"auth_token":"t"}"#).as_deref(), Some("token"));
+        let operators = format!(r#"{{"auth_token":"{token}"}}"#);
+        assert_eq!(identity(&operators).as_deref(), Some("operator"));
+        for refused in [
+            "{}",
+            r#"{"user":"alice"}"#,
+            r#"{"user":"alice","pass":"t"}"#,
+            r#"{"user":"carol","pass":"a"}"#,
+            r#"{"auth_token":"a"}"#,
+            r#"{"auth_token":""}"#,
+            r#"{"user":"alice","pass":"a","account":"x"}"#,
+        ] {
+            assert!(identity(refused).is_none(), "{refused}");
+        }
+    }
+}

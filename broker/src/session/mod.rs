@@ -1,0 +1,639 @@
+//! One client's conversation: who is this, may they, and what does each frame mean?
+//!
+//! A session is fed bytes and the time, and writes what it has to say into the worker's buffers. It
+//! knows no socket and no clock. What cannot go on it says with a [`Close`]; the shell closes.
+//!
+//! ```text
+//! greeted ──CONNECT──> connected ──PING──> (PONG, then a second INFO to protocol 1)
+//!    │  └── without credentials configured, everything may be said before CONNECT too
+//!    └── auth_ms without a valid CONNECT, where one is needed, or half_frame_ms without any
+//!        whole frame, where none is: closed
+//! ```
+
+mod api;
+mod auth;
+mod context;
+mod verbs;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+pub use auth::{Auth, Login};
+pub use context::{Context, LameDuck, Timeouts};
+
+use crate::core::command::{Command, SessionId, Tick};
+use crate::durable::ReplyTo;
+use crate::net::{Cut, Outlet};
+use crate::routing::{Destination, Dispatch, Origin, Permissions, Subscription};
+use agentcom_protocol::{
+    ClientDecoder, ClientFrame, Connect, DecodeError, Decoded, Filter, Limits, Publish, Subject,
+    encode, help, tokens,
+};
+
+/// One client.
+#[derive(Debug)]
+pub struct Session {
+    outlet: Arc<Outlet>,
+    context: Arc<Context>,
+    decoder: ClientDecoder,
+    peer: IpAddr,
+    login: Option<Login>,
+    wishes: Wishes,
+    subscriptions: HashMap<Box<[u8]>, Arc<Subscription>>,
+    /// Publish subjects that the login's permissions were checked for.
+    verdicts: HashMap<Box<[u8]>, bool>,
+    /// Set while the connection speaks for an agent; when its leases were last renewed.
+    agent: Option<Tick>,
+    deadline: Tick,
+    last_input: Tick,
+    pings_unanswered: u32,
+    /// Whether any whole frame arrived.
+    has_spoken: bool,
+    has_connected: bool,
+    has_ponged: bool,
+    knows_lame_duck: bool,
+    is_refused: bool,
+}
+
+/// What the client asked for in CONNECT.
+#[derive(Clone, Copy, Debug)]
+struct Wishes {
+    verbose: bool,
+    pedantic: bool,
+    echo: bool,
+    headers: bool,
+    no_responders: bool,
+    protocol: i64,
+}
+
+/// What became of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes of whole frames.
+    pub consumed: usize,
+    /// Bytes that the frame behind them needs at least.
+    pub needed: usize,
+}
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// The client broke the rules; it was told, where NATS tells.
+    Protocol(&'static str),
+    /// The client said so.
+    Quit,
+    /// The client sends nothing more.
+    ByClient,
+    /// A frame was not finished in time.
+    HalfFrame,
+    /// The broker stops, or cut the client off.
+    ByBroker,
+    /// The broker holds too much to keep a large half-received frame.
+    Memory,
+}
+
+/// Replies that a NATS server gives a meaning of its own; no client may make them up.
+const RESERVED_REPLIES: [&[u8]; 3] = [b"_R_.", b"$JS.ACK.", b"_GR_."];
+/// Verdicts kept per connection with restricted permissions; beyond that it starts anew.
+const VERDICTS_MAX: usize = 1024;
+/// Bytes of unread answers after which a client is not read from until it reads: PING floods and
+/// the like must not fill memory.
+const UNREAD_ANSWERS_MAX: usize = 256 * 1024;
+/// The first PING measures the round trip and comes early.
+const FIRST_PING_MS: u64 = 2_000;
+/// A person at a telnet prompt, who never sent CONNECT, is left in peace for longer.
+const PERSON_PING_MS: u64 = 120_000;
+/// Leases are renewed at most this often, however fast frames come.
+const RENEWAL_INTERVAL_MS: u64 = 500;
+
+impl Session {
+    /// A client that was just accepted.
+    #[must_use]
+    pub fn new(outlet: Arc<Outlet>, peer: IpAddr, context: Arc<Context>, now: Tick) -> Session {
+        let auth_is_required = context.auth.is_required();
+        let limits = if auth_is_required {
+            // Nothing but a control line is kept for a stranger.
+            Limits { payload_bytes_max: 0, ..context.limits }
+        } else {
+            context.limits
+        };
+        let greeting_ms = if auth_is_required {
+            context.timeouts.auth_ms
+        } else {
+            context.timeouts.half_frame_ms
+        };
+        let login = (!auth_is_required).then(Login::anonymous);
+        context.metrics.connections_opened.add(1);
+        Session {
+            outlet,
+            decoder: ClientDecoder::new(limits),
+            context,
+            peer,
+            login,
+            wishes: Wishes::default(),
+            subscriptions: HashMap::new(),
+            verdicts: HashMap::new(),
+            agent: None,
+            deadline: Tick(now.0 + greeting_ms),
+            last_input: now,
+            pings_unanswered: 0,
+            has_spoken: false,
+            has_connected: false,
+            has_ponged: false,
+            knows_lame_duck: false,
+            is_refused: false,
+        }
+    }
+
+    /// Say INFO.
+    pub fn greet(&mut self, dispatch: &mut Dispatch) {
+        self.send_info(dispatch, false);
+    }
+
+    /// There is no room: say so. The caller closes.
+    pub fn refuse(&mut self, dispatch: &mut Dispatch) {
+        self.is_refused = true;
+        self.context.metrics.connections_refused.add(1);
+        self.error(dispatch, "maximum connections exceeded");
+    }
+
+    /// Whether there was room for it. One for which there was none gives its descriptor back at
+    /// once, even if its last words are lost by that.
+    #[must_use]
+    pub fn was_welcome(&self) -> bool {
+        !self.is_refused
+    }
+
+    /// Work off whole frames at the front of `input`.
+    ///
+    /// # Errors
+    /// [`Close`]; whatever the client should still hear is in the buffers.
+    pub fn handle_input(
+        &mut self,
+        input: &[u8],
+        now: Tick,
+        dispatch: &mut Dispatch,
+    ) -> Result<Taken, Close> {
+        self.last_input = now;
+        self.pings_unanswered = 0;
+        let mut consumed = 0;
+        let mut publishes = 0;
+        let outcome = loop {
+            match self.decoder.decode(&input[consumed..]) {
+                Ok(Decoded::Frame { frame, consumed: bytes }) => {
+                    consumed += bytes;
+                    let handled = match frame {
+                        ClientFrame::Publish(publish) => {
+                            publishes += 1;
+                            self.handle_publish(&publish, dispatch)
+                        }
+                        other => self.handle_other(other, now, dispatch),
+                    };
+                    if let Err(close) = handled {
+                        break Err(close);
+                    }
+                }
+                Ok(Decoded::Incomplete { needed }) => break Ok(Taken { consumed, needed }),
+                Err(error) => break Err(self.explain(&error, dispatch)),
+            }
+        };
+        if !self.has_spoken && consumed > 0 && self.login.is_some() && outcome.is_ok() {
+            self.has_spoken = true;
+            if !self.has_connected {
+                self.deadline = Tick(now.0 + self.ping_interval_ms());
+            }
+        }
+        self.context.metrics.messages_in.add(publishes);
+        self.context.metrics.bytes_in.add(consumed as u64);
+        self.renew_leases(now);
+        outcome
+    }
+
+    /// A deadline has come.
+    ///
+    /// # Errors
+    /// [`Close`] when the client had its last chance.
+    pub fn handle_timeout(&mut self, now: Tick, dispatch: &mut Dispatch) -> Result<(), Close> {
+        if self.login.is_none() || !self.has_spoken {
+            self.error(dispatch, "Authentication Timeout");
+            return Err(Close::Protocol("no greeting in time"));
+        }
+        let interval = self.ping_interval_ms();
+        if self.has_ponged && now.0 < self.last_input.0 + interval {
+            self.deadline = Tick(self.last_input.0 + interval);
+            return Ok(());
+        }
+        if self.pings_unanswered >= self.context.timeouts.ping_max {
+            self.error(dispatch, "Stale Connection");
+            return Err(Close::Protocol("ping_max pings stayed unanswered"));
+        }
+        self.pings_unanswered += 1;
+        dispatch.buffer(&self.outlet).extend_from_slice(encode::fixed::PING);
+        self.deadline = Tick(now.0 + interval);
+        Ok(())
+    }
+
+    /// When to call [`Session::handle_timeout`].
+    #[must_use]
+    pub fn next_deadline(&self) -> Tick {
+        self.deadline
+    }
+
+    /// Tell the client what happened to the broker, if it wants to know.
+    pub fn handle_news(&mut self, dispatch: &mut Dispatch) {
+        if self.knows_lame_duck || !self.context.lame_duck.is_raised() {
+            return;
+        }
+        self.knows_lame_duck = true;
+        if self.wishes.protocol >= 1 {
+            self.send_info(dispatch, false);
+            dispatch.flush();
+        }
+    }
+
+    /// A frame was not finished in time.
+    pub fn reject_half_frame(&mut self, dispatch: &mut Dispatch) {
+        self.error(dispatch, "Stale Connection");
+    }
+
+    /// Whether the client leaves so many answers unread that it is not read from.
+    #[must_use]
+    pub fn is_flooding(&self) -> bool {
+        self.subscriptions.is_empty() && self.outlet.pending_bytes() > UNREAD_ANSWERS_MAX
+    }
+
+    /// The connection will be closed: nothing more is delivered to it.
+    pub fn handle_close(&mut self, close: Close, cut: Option<Cut>) {
+        self.withdraw();
+        let (id, peer) = (self.outlet.id(), self.peer);
+        if let Some(cut) = cut {
+            self.context.metrics.slow_consumers.add(1);
+            tracing::warn!(connection = id, %peer, reason = cut.reason(), "slow consumer cut off");
+        } else {
+            tracing::debug!(connection = id, %peer, ?close, "connection closed");
+        }
+    }
+
+    /// The connection is over.
+    pub fn handle_end(&mut self) {
+        self.withdraw();
+        self.context.metrics.connections_closed.add(1);
+    }
+
+    fn withdraw(&mut self) {
+        for (_, subscription) in self.subscriptions.drain() {
+            self.context.router.unsubscribe(&subscription);
+        }
+        self.stop_agent(ReplyTo::Nobody);
+    }
+
+    #[inline]
+    fn handle_publish(
+        &mut self,
+        publish: &Publish<'_>,
+        dispatch: &mut Dispatch,
+    ) -> Result<(), Close> {
+        let Some(login) = &self.login else { return Err(self.violation(dispatch)) };
+        if publish.header_bytes.is_some() && !self.wishes.headers {
+            return Err(Close::Protocol("HPUB without headers in CONNECT"));
+        }
+        if self.wishes.pedantic && dispatch.is_dubious(publish.subject) {
+            self.error(dispatch, "Invalid Publish Subject");
+        }
+        self.acknowledge(dispatch);
+        if login.permissions.is_some() && !self.may_publish(publish.subject) {
+            self.deny(dispatch, "Publish to", publish.subject);
+            return Ok(());
+        }
+        if let Some(reply) = publish.reply {
+            if Subject::parse(reply).is_err() {
+                self.error(dispatch, "Invalid Publish Subject");
+                return Ok(());
+            }
+            if RESERVED_REPLIES.iter().any(|prefix| reply.starts_with(prefix)) {
+                self.deny(dispatch, "Publish with Reply of", reply);
+                return Ok(());
+            }
+        }
+        let origin = Origin { outlet: &self.outlet, echo: self.wishes.echo };
+        let delivered = dispatch.publish(Some(origin), publish);
+        match delivered.destination {
+            Destination::Subscribers if delivered.receivers == 0 => {
+                self.answer_unheard(publish, dispatch);
+            }
+            Destination::Subscribers | Destination::Invalid => {}
+            Destination::Forbidden => self.error(dispatch, "Invalid Publish Subject"),
+            Destination::Api => self.handle_api(publish, dispatch),
+            Destination::BrokerOnly => self.deny(dispatch, "Publish to", publish.subject),
+        }
+        Ok(())
+    }
+
+    fn handle_other(
+        &mut self,
+        frame: ClientFrame<'_>,
+        now: Tick,
+        dispatch: &mut Dispatch,
+    ) -> Result<(), Close> {
+        if self.login.is_none()
+            && !matches!(frame, ClientFrame::Connect(_) | ClientFrame::Help(_) | ClientFrame::Quit)
+        {
+            return Err(self.violation(dispatch));
+        }
+        match frame {
+            ClientFrame::Connect(json) => return self.handle_connect(json, now, dispatch),
+            ClientFrame::Publish(publish) => return self.handle_publish(&publish, dispatch),
+            ClientFrame::Subscribe { filter, queue, sid } => {
+                self.handle_subscribe(filter, queue, sid, dispatch);
+            }
+            ClientFrame::Unsubscribe { sid, max } => self.handle_unsubscribe(sid, max, dispatch),
+            ClientFrame::Ping => {
+                dispatch.buffer(&self.outlet).extend_from_slice(encode::fixed::PONG);
+                if !std::mem::replace(&mut self.has_ponged, true) && self.wishes.protocol >= 1 {
+                    self.send_info(dispatch, true);
+                }
+            }
+            ClientFrame::Pong => {}
+            ClientFrame::Ignored => {}
+            ClientFrame::Error => return Err(Close::Protocol("the client sent -ERR")),
+            ClientFrame::Quit => return Err(Close::Quit),
+            ClientFrame::Help(topic) => {
+                dispatch.buffer(&self.outlet).extend_from_slice(help(topic).as_bytes());
+            }
+            ClientFrame::Request(request) => self.handle_request(&request, dispatch),
+            ClientFrame::Mistyped { tag, mistake } => {
+                let buffer = dispatch.buffer(&self.outlet);
+                encode::declined(buffer, tag, mistake.code(), &mistake.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_connect(
+        &mut self,
+        json: &[u8],
+        now: Tick,
+        dispatch: &mut Dispatch,
+    ) -> Result<(), Close> {
+        let Some(connect) = self.wishes.amended(json) else {
+            return Err(Close::Protocol("CONNECT holds no JSON object that makes sense"));
+        };
+        for (_, subscription) in self.subscriptions.drain() {
+            self.context.router.unsubscribe(&subscription);
+        }
+        self.verdicts.clear();
+        self.login = self.context.auth.check(&connect);
+        if self.login.is_none() {
+            self.context.metrics.logins_refused.add(1);
+            return Err(self.violation(dispatch));
+        }
+        self.decoder = ClientDecoder::new(self.context.limits);
+        self.wishes = Wishes {
+            verbose: connect.verbose,
+            pedantic: connect.pedantic,
+            echo: connect.echo,
+            headers: connect.headers,
+            no_responders: connect.no_responders,
+            protocol: connect.protocol,
+        };
+        if !(0..=1).contains(&connect.protocol) {
+            self.error(dispatch, "invalid client protocol");
+            return Err(Close::Protocol("CONNECT asks for a protocol that is not 0 or 1"));
+        }
+        if connect.no_responders && !connect.headers {
+            self.error(dispatch, "no responders requires headers support");
+            return Err(Close::Protocol("no_responders without headers"));
+        }
+        if connect.frame.is_some() {
+            self.error(dispatch, "Unknown Protocol Operation");
+            return Err(Close::Protocol("CONNECT asks for a framing that INFO does not offer"));
+        }
+        if !std::mem::replace(&mut self.has_connected, true) {
+            let jitter = self.outlet.id() % 5 * self.ping_interval_ms().min(FIRST_PING_MS) / 25;
+            let first = self.ping_interval_ms().min(FIRST_PING_MS) + jitter;
+            self.deadline = Tick(now.0 + first);
+        }
+        self.acknowledge(dispatch);
+        Ok(())
+    }
+
+    fn handle_subscribe(
+        &mut self,
+        filter: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+        dispatch: &mut Dispatch,
+    ) {
+        let Ok(checked) = Filter::parse(filter) else {
+            return self.error(dispatch, "Invalid Subject");
+        };
+        if sid.iter().any(u8::is_ascii_control) {
+            return self.error(dispatch, "Invalid Subject");
+        }
+        // A queue name travels through permissions and logs as text, like a subject does.
+        let queue = match queue.map(std::str::from_utf8).transpose() {
+            Ok(queue) if !queue.is_some_and(|name| name.contains(char::is_control)) => queue,
+            _ => return self.error(dispatch, "Invalid Subject"),
+        };
+        let permissions = self.login.as_ref().and_then(|login| login.permissions.clone());
+        let is_denied =
+            |permissions: &Arc<Permissions>| !permissions.may_subscribe(checked.as_str(), queue);
+        if permissions.as_ref().is_some_and(is_denied) {
+            return self.deny_subscription(dispatch, checked.as_str(), queue);
+        }
+        if tokens(checked.as_str()).count() > self.context.subject_tokens_max {
+            let text = format!(
+                "Permissions Violation for Subscription to \"{}\", too many tokens",
+                checked.as_str()
+            );
+            return self.error(dispatch, &text);
+        }
+        self.sweep_ended();
+        if self.subscriptions.get(sid).is_some_and(|subscription| !subscription.is_ended()) {
+            return self.acknowledge(dispatch);
+        }
+        if self.subscriptions.len() >= self.context.subscriptions_max {
+            return self.error(dispatch, "maximum subscriptions exceeded");
+        }
+        let mut subscription =
+            Subscription::new(Arc::clone(&self.outlet), checked.as_str(), sid, queue);
+        subscription.headers = self.wishes.headers;
+        subscription.denied = permissions.filter(|p| p.overlaps_denied(checked.as_str()));
+        let subscription = Arc::new(subscription);
+        self.context.router.subscribe(&subscription);
+        self.subscriptions.insert(sid.into(), subscription);
+        self.acknowledge(dispatch);
+    }
+
+    fn handle_unsubscribe(&mut self, sid: &[u8], max: Option<u64>, dispatch: &mut Dispatch) {
+        if let Some(subscription) = self.subscriptions.get(sid) {
+            let is_over = match max {
+                Some(max) if max > 0 => subscription.limit(max),
+                _ => true,
+            };
+            if is_over {
+                self.context.router.unsubscribe(subscription);
+                self.subscriptions.remove(sid);
+            }
+        }
+        self.acknowledge(dispatch);
+    }
+
+    /// Nobody took the message: say so if it was a request of a client that wants to know.
+    fn answer_unheard(&mut self, publish: &Publish<'_>, dispatch: &mut Dispatch) {
+        let Some(reply) = publish.reply.filter(|_| self.wishes.no_responders) else { return };
+        let Some(sid) = dispatch.own_subscription(&self.outlet, reply) else { return };
+        let mut block = b"NATS/1.0 503\r\nNats-Subject: ".to_vec();
+        block.extend_from_slice(publish.subject);
+        block.extend_from_slice(b"\r\n\r\n");
+        let message = agentcom_protocol::Message {
+            subject: reply,
+            sid: &sid,
+            reply: None,
+            header_bytes: Some(block.len()),
+            payload: &block,
+        };
+        encode::message(dispatch.buffer(&self.outlet), &message);
+    }
+
+    fn may_publish(&mut self, subject: &[u8]) -> bool {
+        if let Some(&verdict) = self.verdicts.get(subject) {
+            return verdict;
+        }
+        let permissions = self.login.as_ref().and_then(|login| login.permissions.as_ref());
+        let verdict = match (permissions, std::str::from_utf8(subject)) {
+            (None, _) => true,
+            (Some(permissions), Ok(subject)) => permissions.may_publish(subject),
+            (Some(_), Err(_)) => false,
+        };
+        if self.verdicts.len() >= VERDICTS_MAX {
+            self.verdicts.clear();
+        }
+        self.verdicts.insert(subject.into(), verdict);
+        verdict
+    }
+
+    /// Forget subscriptions that ended by themselves, once they are half of all.
+    fn sweep_ended(&mut self) {
+        let ended = self.outlet.ended_subscriptions() as usize;
+        if ended > 0 && ended * 2 >= self.subscriptions.len() {
+            let _ = self.outlet.take_ended_subscriptions();
+            self.subscriptions.retain(|_, subscription| !subscription.is_ended());
+        }
+    }
+
+    fn explain(&self, error: &DecodeError, dispatch: &mut Dispatch) -> Close {
+        if self.login.is_none() && matches!(error, DecodeError::PayloadTooLarge { .. }) {
+            return self.violation(dispatch);
+        }
+        tracing::debug!(connection = self.outlet.id(), %error, "bad input");
+        if let Some(text) = error.wire_text() {
+            self.error(dispatch, text);
+        }
+        Close::Protocol("the input does not follow the grammar")
+    }
+
+    fn violation(&self, dispatch: &mut Dispatch) -> Close {
+        self.error(dispatch, "Authorization Violation");
+        Close::Protocol("credentials are missing or wrong")
+    }
+
+    fn deny(&self, dispatch: &mut Dispatch, what: &str, subject: &[u8]) {
+        self.context.metrics.denials.add(1);
+        let subject = String::from_utf8_lossy(subject);
+        let subject = subject.replace(char::is_control, "?");
+        self.error(dispatch, &format!("Permissions Violation for {what} \"{subject}\""));
+    }
+
+    fn deny_subscription(&self, dispatch: &mut Dispatch, filter: &str, queue: Option<&str>) {
+        self.context.metrics.denials.add(1);
+        let mut text = format!("Permissions Violation for Subscription to \"{filter}\"");
+        if let Some(queue) = queue {
+            text.push_str(&format!(" using queue \"{queue}\""));
+        }
+        self.error(dispatch, &text);
+    }
+
+    fn acknowledge(&self, dispatch: &mut Dispatch) {
+        if self.wishes.verbose {
+            dispatch.buffer(&self.outlet).extend_from_slice(encode::fixed::OK);
+        }
+    }
+
+    fn error(&self, dispatch: &mut Dispatch, text: &str) {
+        encode::error(dispatch.buffer(&self.outlet), text);
+    }
+
+    fn send_info(&self, dispatch: &mut Dispatch, connect_info: bool) {
+        let mut info = self.context.info.clone();
+        info.client_id = self.outlet.id();
+        info.client_ip = self.peer.to_string();
+        info.auth_required = self.context.auth.is_required();
+        info.ldm = self.context.lame_duck.is_raised();
+        info.connect_info = connect_info;
+        let json = serde_json::to_vec(&info).expect("INFO is plain data");
+        encode::info(dispatch.buffer(&self.outlet), &json);
+    }
+
+    fn ping_interval_ms(&self) -> u64 {
+        let interval = self.context.timeouts.ping_interval_ms;
+        if self.has_connected { interval } else { interval.max(PERSON_PING_MS) }
+    }
+
+    /// Every frame of an agent is a sign of life.
+    fn renew_leases(&mut self, now: Tick) {
+        let Some(renewed) = self.agent else { return };
+        if now.0 >= renewed.0 + RENEWAL_INTERVAL_MS {
+            self.agent = Some(now);
+            let command = Command::Heartbeat { session: self.id() };
+            self.context.durable.send(command, ReplyTo::Nobody);
+        }
+    }
+
+    fn stop_agent(&mut self, reply_to: ReplyTo) {
+        if self.agent.take().is_some() {
+            self.context.durable.forget_session(self.id());
+            self.context.durable.send(Command::Detach { session: self.id() }, reply_to);
+        }
+    }
+
+    fn id(&self) -> SessionId {
+        SessionId(self.outlet.id())
+    }
+}
+
+impl Wishes {
+    /// A CONNECT in which what it does not name is as it was before: a second one amends the first.
+    fn amended(self, json: &[u8]) -> Option<Connect> {
+        let Wishes { verbose, pedantic, echo, headers, no_responders, protocol } = self;
+        let before = Connect {
+            verbose,
+            pedantic,
+            echo,
+            headers,
+            no_responders,
+            protocol,
+            ..Connect::default()
+        };
+        let mut fields = serde_json::to_value(before).ok()?;
+        let named: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(json).ok()?;
+        for (name, value) in named {
+            // Clients in typed languages send what they have no value for as null.
+            if !value.is_null() {
+                fields[name] = value;
+            }
+        }
+        serde_json::from_value(fields).ok()
+    }
+}
+
+impl Default for Wishes {
+    fn default() -> Wishes {
+        let Connect { verbose, pedantic, echo, headers, no_responders, protocol, .. } =
+            Connect::default();
+        Wishes { verbose, pedantic, echo, headers, no_responders, protocol }
+    }
+}

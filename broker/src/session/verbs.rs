@@ -1,0 +1,44 @@
+//! Our own verbs on a session: translated, sent to the durable plane, answered by it.
+
+use std::sync::Arc;
+
+use super::Session;
+use crate::core::command::Command;
+use crate::durable::{PushTo, ReplyTo};
+use crate::routing::Dispatch;
+use crate::translate::words;
+use agentcom_protocol::{Request, encode};
+
+impl Session {
+    pub(super) fn handle_request(&mut self, request: &Request<'_>, dispatch: &mut Dispatch) {
+        let identity = self.identity();
+        match words::command(request, self.id(), &identity) {
+            Ok(command) => {
+                let tag = request.tag.into();
+                let reply_to = ReplyTo::Verb { outlet: Arc::clone(&self.outlet), tag };
+                let push_to = PushTo::Verb { outlet: Arc::clone(&self.outlet) };
+                self.ask(command, reply_to, Some(push_to));
+            }
+            Err(invalid) => {
+                let sentence = format!("{invalid}; usage: {}", request.verb.usage());
+                encode::declined(dispatch.buffer(&self.outlet), request.tag, "invalid", &sentence);
+            }
+        }
+    }
+
+    /// Send a command on its way, noting whether the connection speaks for an agent.
+    pub(super) fn ask(&mut self, command: Command, reply_to: ReplyTo, push_to: Option<PushTo>) {
+        match (command, push_to) {
+            (Command::Attach(attach), Some(push_to)) => {
+                self.agent = Some(self.last_input);
+                self.context.durable.attach(attach, push_to, reply_to);
+            }
+            (Command::Detach { .. }, _) if self.agent.is_some() => self.stop_agent(reply_to),
+            (command, _) => self.context.durable.send(command, reply_to),
+        }
+    }
+
+    pub(super) fn identity(&self) -> Arc<str> {
+        self.login.as_ref().map_or_else(|| "anonymous".into(), |login| Arc::clone(&login.identity))
+    }
+}

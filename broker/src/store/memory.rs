@@ -1,0 +1,167 @@
+//! The store of the tests: it can forget what was not synced, and fail when told to.
+//!
+//! Clones share their contents, so a test keeps one, gives the other to the commit loop, and acts
+//! out a power cut from outside. The contents are the real bytes of `record.rs`: whatever passes
+//! through here has been encoded and decoded.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::record::{self, Table, Write};
+use super::{Store, StoreError, WriteGate};
+use crate::core::command::TaskId;
+use crate::core::record::{BodyKind, Record, TaskRow};
+
+/// A store in memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    disk: Arc<Mutex<Disk>>,
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    synced: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    unsynced: Vec<Write>,
+    gate: WriteGate,
+    fail_append: bool,
+    fail_sync: bool,
+    syncs: u64,
+}
+
+/// What became of writes that were appended and not synced, when the power went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsynced {
+    /// None reached the disk.
+    Lost,
+    /// All did, by luck.
+    Kept,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    /// The power goes and comes back. Writing is possible again, as after opening anew.
+    pub fn crash(&self, unsynced: Unsynced) {
+        let mut disk = self.disk.lock();
+        match unsynced {
+            Unsynced::Lost => disk.unsynced.clear(),
+            Unsynced::Kept => disk.apply_unsynced(),
+        }
+        disk.gate = WriteGate::default();
+        disk.fail_append = false;
+        disk.fail_sync = false;
+    }
+
+    /// The next append fails.
+    pub fn fail_next_append(&self) {
+        self.disk.lock().fail_append = true;
+    }
+
+    /// The next sync fails.
+    pub fn fail_next_sync(&self) {
+        self.disk.lock().fail_sync = true;
+    }
+
+    /// How many writes a crash could lose now.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.disk.lock().unsynced.len()
+    }
+
+    /// How often something was synced.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.disk.lock().syncs
+    }
+
+    /// Flip the lowest bit of the last byte of every value in `table`.
+    pub fn damage(&self, table: Table) {
+        for ((at, _), value) in &mut self.disk.lock().synced {
+            if *at == table
+                && let Some(last) = value.last_mut()
+            {
+                *last ^= 1;
+            }
+        }
+    }
+}
+
+impl Disk {
+    fn apply_unsynced(&mut self) {
+        for write in std::mem::take(&mut self.unsynced) {
+            match write {
+                Write::Put(table, key, value) => {
+                    self.synced.insert((table, key), value);
+                }
+                Write::Delete(table, key) => {
+                    self.synced.remove(&(table, key));
+                }
+            }
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let Disk { unsynced, gate, fail_append, .. } = &mut *self.disk.lock();
+        gate.pass(|| {
+            if std::mem::take(fail_append) {
+                return Err(StoreError::Write { reason: "told to fail an append".into() });
+            }
+            records
+                .iter()
+                .try_for_each(|record| record::encode(record, |write| unsynced.push(write)))
+        })
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        let disk = &mut *self.disk.lock();
+        let fails = std::mem::take(&mut disk.fail_sync);
+        disk.gate.pass(|| match fails {
+            true => Err(StoreError::Write { reason: "told to fail a sync".into() }),
+            false => Ok(()),
+        })?;
+        disk.apply_unsynced();
+        disk.syncs += 1;
+        Ok(())
+    }
+
+    fn row(&self, task: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        let key = record::row_key(task);
+        let disk = self.disk.lock();
+        for table in Table::OF_ROWS {
+            if let Some(value) = disk.synced.get(&(table, key.clone())) {
+                return record::decode_row(table, &key, value).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError> {
+        let key = record::body_key(task, kind);
+        let disk = self.disk.lock();
+        let value = disk.synced.get(&(Table::TaskBody, key.clone()));
+        value.map(|value| record::decode_body(&key, value)).transpose()
+    }
+
+    fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        for ((table, key), value) in &self.disk.lock().synced {
+            match table {
+                Table::TaskQueue => {
+                    each(Record::Task(Box::new(record::decode_row(*table, key, value)?)));
+                }
+                Table::Meta => {
+                    each(Record::TaskIdBound(record::decode_task_id_bound(key, value)?));
+                }
+                Table::TaskCompleted | Table::TaskDeadLetter | Table::TaskBody => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! The seam to the disk: what the commit loop may ask of a store, and nothing more.
+//!
+//! A batch is *appended*, then *synced*. Until the sync has returned, nobody may rely on it and
+//! no read shows it; a crash keeps all of it or nothing. The commit loop is the only writer.
+//!
+//! After a failed append or sync nobody knows what the disk really holds, and asking it a second
+//! time proves nothing (a kernel may drop the dirty pages and call the next sync a success). So
+//! one failure closes the store to writing for good; reads go on. The way back is to open it anew.
+//!
+//! `record.rs` knows the bytes of keys and values, `row.rs` the inside of a row. `rocks.rs` is the
+//! store of a real broker, `memory.rs` the one of the tests, which can forget and fail on demand.
+
+pub mod memory;
+pub mod record;
+pub mod rocks;
+mod row;
+mod watermark;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::core::command::TaskId;
+use crate::core::record::{BodyKind, Record, TaskRow};
+
+/// Keeps records. See the module for what "kept" means.
+pub trait Store: Send {
+    /// Prepare `records` to become durable together, after everything appended before.
+    ///
+    /// # Errors
+    /// Any error closes the store to writing.
+    fn append(&mut self, records: &[Record]) -> Result<(), StoreError>;
+
+    /// Return when everything appended so far survives a power cut.
+    ///
+    /// # Errors
+    /// Any error closes the store to writing; what was appended may or may not have survived.
+    fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// The synced row of a task, whatever its state.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if the bytes are not what was written, [`StoreError::Read`] if
+    /// they cannot be had.
+    fn row(&self, task: TaskId) -> Result<Option<TaskRow>, StoreError>;
+
+    /// A synced body of a task.
+    ///
+    /// # Errors
+    /// As for [`Store::row`].
+    fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError>;
+
+    /// Every synced record that a core is restored from: the rows of open tasks in the order of
+    /// their ids, and the counters. Called once, at start.
+    ///
+    /// # Errors
+    /// As for [`Store::row`]; a store with damage in it is not started from.
+    fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
+
+    /// Called once, after the last sync of a clean stop.
+    fn close(&mut self) {}
+}
+
+/// Why the store could not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Two brokers, one folder.
+    #[error("another broker uses the data folder {folder}; stop it or choose another folder")]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The store does not open.
+    #[error("cannot open the store in {folder}: {reason}")]
+    Open {
+        /// The folder.
+        folder: PathBuf,
+        /// What the layer below says.
+        reason: Arc<str>,
+    },
+    /// What was once synced is not there any more.
+    #[error(
+        "the store in {folder} ends at write {found}, but write {noted} was already on disk: \
+         its log was deleted, shortened or replaced; restore the folder from a backup, or delete \
+         its file `synced` to accept the loss"
+    )]
+    Behind {
+        /// The folder.
+        folder: PathBuf,
+        /// Number of the last write found.
+        found: u64,
+        /// Number of a write known to have been synced.
+        noted: u64,
+    },
+    /// Writing failed just now.
+    #[error("cannot write to the store: {reason}")]
+    Write {
+        /// What the layer below says.
+        reason: Arc<str>,
+    },
+    /// Writing failed earlier and is refused since.
+    #[error("the store refuses writes since an earlier failure: {reason}")]
+    Closed {
+        /// The first failure.
+        reason: Arc<str>,
+    },
+    /// Reading failed.
+    #[error("cannot read from the store: {reason}")]
+    Read {
+        /// What the layer below says.
+        reason: Arc<str>,
+    },
+    /// The bytes read are not the bytes written.
+    #[error("damaged value in {table} under key {key}: {reason}")]
+    Damaged {
+        /// Its column family.
+        table: &'static str,
+        /// Its key in hexadecimal digits.
+        key: String,
+        /// What does not fit.
+        reason: Arc<str>,
+    },
+    /// Written by a younger broker.
+    #[error("{table} holds format {found}, this broker reads up to {known}; use a newer broker")]
+    NewerFormat {
+        /// The column family.
+        table: &'static str,
+        /// The version byte found.
+        found: u8,
+        /// The newest version this broker reads.
+        known: u8,
+    },
+}
+
+/// Lets writes pass until one fails, and none after that.
+#[derive(Debug, Default)]
+struct WriteGate {
+    failure: Option<Arc<str>>,
+}
+
+impl WriteGate {
+    fn pass<T>(&mut self, write: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Some(reason) = &self.failure {
+            return Err(StoreError::Closed { reason: reason.clone() });
+        }
+        write().inspect_err(|error| self.failure = Some(error.to_string().into()))
+    }
+}

@@ -1,0 +1,204 @@
+//! RocksDB behind the seam. The only file that names it.
+//!
+//! One database, one column family per [`Table`], one writer. A batch that was appended is kept
+//! here until it is synced; then it goes down as one `WriteBatch` with `sync`: RocksDB writes its
+//! log and syncs it *before* it shows the batch to readers, so no read ever sees what a power cut
+//! could take back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRecoveryMode, IteratorMode, LogLevel, Options, WriteBatch, WriteOptions,
+};
+
+use super::record::{self, Table, Write};
+use super::watermark::Watermark;
+use super::{Store, StoreError, WriteGate};
+use crate::core::command::TaskId;
+use crate::core::record::{BodyKind, Record, TaskRow};
+
+/// Cache for blocks of all tables. 32 MiB: reads are of tasks that are over, and rare.
+const BLOCK_CACHE_BYTES: usize = 32 << 20;
+
+/// Memtable of one table. 16 MiB: small enough that the log stays short, because each flush lets
+/// go of a part of it.
+const MEMTABLE_BYTES: usize = 16 << 20;
+
+/// The log is never longer than this. Everything older is in tables, which carry checksums of
+/// their own and can be verified while the broker runs; and a short log is replayed in a moment.
+const LOG_BYTES_MAX: u64 = 64 << 20;
+
+/// Open table files. A fixed number, so that connections cannot use up what the store needs.
+const OPEN_FILES_MAX: i32 = 256;
+
+/// A store in a folder.
+pub struct RocksStore {
+    db: DB,
+    folder: PathBuf,
+    batch: WriteBatch,
+    gate: WriteGate,
+    watermark: Watermark,
+}
+
+impl RocksStore {
+    /// Open the store in `folder`, which is created if it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another process has it open, [`StoreError::Behind`] if synced
+    /// writes are missing, [`StoreError::Open`] for everything else that RocksDB minds.
+    pub fn open(folder: impl AsRef<Path>) -> Result<RocksStore, StoreError> {
+        let folder = folder.as_ref().to_owned();
+        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+        let tables = Table::ALL
+            .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
+        let db = DB::open_cf_descriptors(&database_options(), &folder, tables)
+            .map_err(|error| open_error(&folder, &error))?;
+        let watermark = Watermark::beside(&folder);
+        let found = db.latest_sequence_number();
+        if let Some(noted) = watermark.noted()
+            && found < noted
+        {
+            return Err(StoreError::Behind { folder, found, noted });
+        }
+        let (batch, gate) = (WriteBatch::default(), WriteGate::default());
+        Ok(RocksStore { db, folder, batch, gate, watermark })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db.get_cf(family(&self.db, table), key).map_err(|error| read_error(&error))
+    }
+
+    fn each_value(
+        &self,
+        table: Table,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        for entry in self.db.iterator_cf(family(&self.db, table), IteratorMode::Start) {
+            let (key, value) = entry.map_err(|error| read_error(&error))?;
+            each(&key, &value)?;
+        }
+        Ok(())
+    }
+}
+
+impl Store for RocksStore {
+    fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let RocksStore { db, batch, gate, .. } = self;
+        gate.pass(|| {
+            records.iter().try_for_each(|record| {
+                record::encode(record, |write| match write {
+                    Write::Put(table, key, value) => batch.put_cf(family(db, table), key, value),
+                    Write::Delete(table, key) => batch.delete_cf(family(db, table), key),
+                })
+            })
+        })
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        let RocksStore { db, batch, gate, watermark, .. } = self;
+        gate.pass(|| {
+            let mut options = WriteOptions::default();
+            options.set_sync(true);
+            db.write_opt(std::mem::take(batch), &options).map_err(|error| write_error(&error))?;
+            // The write is safe, but a folder in which a few bytes cannot be written is not one
+            // to go on in.
+            watermark.note_lazily(db.latest_sequence_number()).map_err(|error| write_error(&error))
+        })
+    }
+
+    fn row(&self, task: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        let key = record::row_key(task);
+        for table in Table::OF_ROWS {
+            if let Some(value) = self.value(table, &key)? {
+                return record::decode_row(table, &key, &value).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError> {
+        let key = record::body_key(task, kind);
+        let value = self.value(Table::TaskBody, &key)?;
+        value.map(|value| record::decode_body(&key, &value)).transpose()
+    }
+
+    fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        let bound = record::task_id_bound_key();
+        if let Some(value) = self.value(Table::Meta, &bound)? {
+            each(Record::TaskIdBound(record::decode_task_id_bound(&bound, &value)?));
+        }
+        self.each_value(Table::TaskQueue, |key, value| {
+            let row = record::decode_row(Table::TaskQueue, key, value)?;
+            each(Record::Task(Box::new(row)));
+            Ok(())
+        })
+    }
+
+    fn close(&mut self) {
+        // The note guards the next start; a stop that cannot write it is still a clean stop.
+        let _ = self.watermark.note(self.db.latest_sequence_number());
+    }
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // A torn last record is what a power cut leaves and was never acknowledged: drop it. Damage
+    // before that refuses the start. (RocksDB cannot recycle log files in this mode; being able
+    // to tell the two apart is worth the tenth of a millisecond per sync.)
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_max_total_wal_size(LOG_BYTES_MAX);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(4);
+    options
+}
+
+fn table_options(table: Table, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    // A point read asks several tables in turn; a filter makes the misses free.
+    blocks.set_bloom_filter(10.0, false);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_compression_type(DBCompressionType::Lz4);
+    if table == Table::TaskQueue {
+        // Finished tasks leave this table, mostly from its front: compact where half of a
+        // thousand entries are deletions, or the scan at start wades through them.
+        options.add_compact_on_deletion_collector_factory(1024, 512, 0.5);
+    }
+    options
+}
+
+fn family(db: &DB, table: Table) -> &ColumnFamily {
+    db.cf_handle(table.name()).expect("every table was opened with the database")
+}
+
+fn open_error(folder: &Path, error: &rocksdb::Error) -> StoreError {
+    let folder = folder.to_owned();
+    let reason = error.to_string();
+    if reason.contains("lock file") || reason.contains("lock hold by current process") {
+        return StoreError::Locked { folder };
+    }
+    StoreError::Open { folder, reason: reason.into() }
+}
+
+fn write_error(error: &impl ToString) -> StoreError {
+    StoreError::Write { reason: error.to_string().into() }
+}
+
+fn read_error(error: &rocksdb::Error) -> StoreError {
+    StoreError::Read { reason: error.to_string().into() }
+}
