@@ -1,0 +1,97 @@
+//! What a run found: named numbers, each knowing which way is better.
+
+/// Which of two values of a figure is the better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// A cost: processor time, memory, latency.
+    Lower,
+    /// A yield: messages per second.
+    Higher,
+    /// Says something about the run, not about the server.
+    Neither,
+}
+
+/// One number a run found about a server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// What was measured, with its unit last.
+    pub name: &'static str,
+    /// In the unit that `name` ends with.
+    pub value: f64,
+    /// Decides which way round a ratio is printed.
+    pub better: Better,
+}
+
+impl Figure {
+    /// A cost, of which less is better.
+    pub fn cost(name: &'static str, value: f64) -> Self {
+        Self { name, value, better: Better::Lower }
+    }
+
+    /// A yield, of which more is better.
+    pub fn gain(name: &'static str, value: f64) -> Self {
+        Self { name, value, better: Better::Higher }
+    }
+
+    /// A remark about the run itself.
+    pub fn remark(name: &'static str, value: f64) -> Self {
+        Self { name, value, better: Better::Neither }
+    }
+
+    /// How many times better this value is than that of `baseline`; over 1 is better.
+    /// `None` if the figure is only a remark, or the ratio is not a number.
+    pub fn ratio_to(&self, baseline: &Figure) -> Option<f64> {
+        let ratio = match self.better {
+            Better::Lower => baseline.value / self.value,
+            Better::Higher => self.value / baseline.value,
+            Better::Neither => return None,
+        };
+        ratio.is_finite().then_some(ratio)
+    }
+}
+
+/// Middle, least and greatest of the values of one figure over the rounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Half of the rounds are below; the mean of the middle two if their number is even.
+    pub median: f64,
+    /// The least value of any round.
+    pub min: f64,
+    /// The greatest value of any round.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Over values in any order; `None` if there are none.
+    pub fn over(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let (&min, &max) = (values.first()?, values.last()?);
+        let middle = values.len() / 2;
+        let median = match values.len() % 2 {
+            1 => values[middle],
+            _ => (values[middle - 1] + values[middle]) / 2.0,
+        };
+        Some(Self { median, min, max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_of_an_even_number_is_the_mean_of_the_middle_two() {
+        let spread = Spread::over(vec![4.0, 1.0, 2.0, 3.0]);
+        assert_eq!(spread, Some(Spread { median: 2.5, min: 1.0, max: 4.0 }));
+        assert_eq!(Spread::over(Vec::new()), None);
+    }
+
+    #[test]
+    fn ratio_above_one_is_better_for_costs_and_gains() {
+        let half = Figure::cost("ns", 50.0).ratio_to(&Figure::cost("ns", 100.0));
+        let twice = Figure::gain("rate", 200.0).ratio_to(&Figure::gain("rate", 100.0));
+        assert_eq!((half, twice), (Some(2.0), Some(2.0)));
+        assert_eq!(Figure::remark("busy", 1.0).ratio_to(&Figure::remark("busy", 1.0)), None);
+        assert_eq!(Figure::cost("ns", 0.0).ratio_to(&Figure::cost("ns", 1.0)), None);
+    }
+}

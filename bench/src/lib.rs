@@ -1,0 +1,39 @@
+//! The load generator of AgentCom, and the method behind its figures.
+//!
+//! One question: how much processor time does a server spend on one message, compared with
+//! nats-server doing the same work in the same minute? Everything speaks the raw text protocol
+//! over sockets and depends on no crate of the broker, so a mistake there cannot hide here.
+//!
+//! ```text
+//!  compare ---> server     start a fresh process, read its processor time and memory
+//!     |    \--> scenario   the catalogue: what is measured, under which name
+//!     v              |
+//!  report            +--> flow, exchange, slow, scale    drive one scenario
+//!                              |
+//!                              +--> fleet > link > inbound, outbound    move bytes
+//! ```
+//!
+//! [`yardstick`] is the other end: a server without a broker's duties, which shows what the
+//! system calls and the bytes alone cost. `README.md` says how to run it and read the figures.
+
+pub mod compare;
+pub mod scenario;
+
+pub mod figure;
+pub mod report;
+
+pub mod process;
+pub mod server;
+
+pub mod exchange;
+pub mod flow;
+pub mod scale;
+pub mod slow;
+
+pub mod fleet;
+pub mod frame;
+pub mod inbound;
+pub mod link;
+pub mod outbound;
+
+pub mod yardstick;

@@ -1,0 +1,43 @@
+//! Arguments to a run, and nothing else.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use agentcom_bench::compare::{self, CompareArgs};
+use agentcom_bench::yardstick;
+use clap::{Parser, Subcommand};
+
+/// Measure message brokers that speak the NATS text protocol, side by side.
+#[derive(Parser)]
+#[command(name = "agentcom-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the same scenarios against several servers in interleaved rounds.
+    Compare(CompareArgs),
+    /// Serve as the yardstick: routes by exact subject, with none of a broker's duties.
+    Yardstick {
+        /// Address to listen on.
+        #[arg(long, default_value = "127.0.0.1:4223")]
+        listen: SocketAddr,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Compare(args) => compare::run(&args),
+        Command::Yardstick { listen } => yardstick::serve(listen).map(|()| true),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("agentcom-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
