@@ -1,0 +1,215 @@
+//! The HTTP door, byte by byte where clients look. What it shares with the other doors is in
+//! `tasks/doors.rs`; every field of a body has its test beside the code.
+
+use agentcom_tests::{Answer, Broker, Options, QUIET, oracle};
+use serde_json::{Value, json};
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+/// A broker; `None` where nats-server stands in for it.
+fn broker() -> Option<Broker> {
+    let skips = oracle::skips("it has no HTTP door for tasks");
+    (!skips).then(|| Broker::start(Options::default()))
+}
+
+/// Submit `body` as the operator.
+#[track_caller]
+fn submit(broker: &Broker, body: &str) -> Answer {
+    broker.http_post("/api/tasks", &(broker.bearer() + JSON), body)
+}
+
+/// The request is refused with `status`, because of `field` and as this kind of mistake.
+#[track_caller]
+fn expect_invalid(answer: &Answer, status: u16, field: &str, error: &str) {
+    let body = answer.json();
+    assert_eq!(
+        (answer.status, &body["error"]),
+        (status, &json!("validation_failed")),
+        "{answer:?}"
+    );
+    let found = body["errors"].as_array().and_then(|errors| {
+        errors.iter().find(|found| found["field"] == field && found["error"] == error)
+    });
+    let found = found.unwrap_or_else(|| panic!("no {error} of {field}: {answer:?}"));
+    assert!(found["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{answer:?}");
+}
+
+#[test]
+fn health_is_for_everybody_and_counts_the_agents() {
+    let Some(broker) = broker() else { return };
+    let expect = |agents: u64| {
+        let body = json!({"status": "ok", "service": "agent_com", "agents_connected": agents});
+        let answer = broker.http_get("/health", "");
+        answer.expect(200, &body);
+        assert!(answer.head.contains("\r\ncontent-type: application/json"), "{answer:?}");
+    };
+    expect(0);
+    let mut alice = broker.connect(QUIET);
+    expect(0);
+    alice.start_worker("alice");
+    expect(1);
+    let mut bob = broker.connect(QUIET);
+    bob.start_worker("bob");
+    expect(2);
+    // One agent with two connections is one agent: the newer one speaks for it.
+    let mut again = broker.connect(QUIET);
+    again.start_worker("alice");
+    alice.expect("REPLACED\r\n");
+    expect(2);
+    // A start that was declined made no agent.
+    let mut nobody = broker.connect(QUIET);
+    nobody.expect_declined("WORKER START w a*b\r\n", "invalid");
+    expect(2);
+    bob.send("WORKER STOP s\r\n");
+    bob.expect("OK s\r\n");
+    expect(1);
+}
+
+#[test]
+fn a_task_is_submitted_and_shown() {
+    let Some(broker) = broker() else { return };
+    let body = r#"{"description":"résumé","priority":"high","needed_capabilities":["gpu"],
+        "queue":"resize","max_retries":2}"#;
+    let answer = submit(&broker, body);
+    let submitted = answer.json();
+    assert_eq!((answer.status, &submitted["status"]), (201, &json!("queued")), "{answer:?}");
+    let id = submitted["task_id"].as_str().expect("an id");
+    let is_id = id.strip_prefix("task-").is_some_and(|hex| hex.len() == 16);
+    assert!(is_id && submitted["priority"] == 1, "{submitted}");
+
+    let answer = broker.http_get(&format!("/api/tasks/{id}"), &broker.bearer());
+    let shown = answer.json();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    for (key, value) in [
+        ("id", json!(id)),
+        ("status", json!("queued")),
+        ("priority", json!(1)),
+        ("queue", json!("resize")),
+        ("needed_capabilities", json!(["gpu"])),
+        ("max_retries", json!(2)),
+        ("retry_count", json!(0)),
+        ("generation", json!(0)),
+        ("assigned_to", Value::Null),
+        ("result", Value::Null),
+        ("history", json!([])),
+    ] {
+        assert_eq!(shown.get(key), Some(&value), "{key} of {shown}");
+    }
+    let number = u64::from_str_radix(&id["task-".len()..], 16).expect("hex");
+    let plain = broker.http_get(&format!("/api/tasks/{number}"), &broker.bearer());
+    plain.expect(200, &shown);
+}
+
+#[test]
+fn a_token_opens_the_door_and_nothing_else_does() {
+    let Some(broker) = broker() else { return };
+    let token = broker.operator_token();
+    assert!(token.len() == 64 && token.bytes().all(|digit| digit.is_ascii_hexdigit()), "{token}");
+    let refused = json!({"error": "unauthorized", "hint": "provide Authorization: Bearer <token>"});
+    let nearly = format!("{}{}", &token[..63], if token.ends_with('0') { '1' } else { '0' });
+    for header in [
+        String::new(),
+        "Authorization: Bearer \r\n".to_owned(),
+        format!("Authorization: {token}\r\n"),
+        format!("Authorization: Basic {token}\r\n"),
+        format!("Authorization: Bearer {nearly}\r\n"),
+        format!("Authorization: Bearer {}\r\n", &token[..63]),
+        format!("Authorization: Bearer {token}0\r\n"),
+        format!("X-Token: {token}\r\n"),
+    ] {
+        broker.http_get("/api/tasks/1", &header).expect(401, &refused);
+        let body = r#"{"description":"x"}"#;
+        broker.http_post("/api/tasks", &(header + JSON), body).expect(401, &refused);
+    }
+    // Nothing of that was kept.
+    let mut agent = broker.connect(QUIET);
+    agent.start_worker("alice");
+    agent.expect_nothing();
+}
+
+#[test]
+fn what_is_not_there_is_not_found() {
+    let Some(broker) = broker() else { return };
+    let bearer = broker.bearer();
+    for id in ["0", "999999", "task-000000000000ffff", "nonsense", "18446744073709551616"] {
+        let refused = json!({"error": "task_not_found", "task_id": id});
+        broker.http_get(&format!("/api/tasks/{id}"), &bearer).expect(404, &refused);
+    }
+    for path in ["/", "/api", "/api/tasks", "/api/tasks/1/x", "/health/x", "/operator.token"] {
+        broker.http_get(path, &bearer).expect(404, &json!({"error": "not_found"}));
+    }
+    broker.http_post("/health", "", "").expect(404, &json!({"error": "not_found"}));
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_refused() {
+    let Some(broker) = broker() else { return };
+    let bearer = broker.bearer();
+    for body in ["{", "{\"description\":", "nonsense", "{\"description\":\"\u{1}\"}"] {
+        expect_invalid(&submit(&broker, body), 400, "body", "malformed");
+    }
+    for content_type in ["text/plain", "application/xml", "json"] {
+        let headers = format!("{bearer}Content-Type: {content_type}\r\n");
+        let answer = broker.http_post("/api/tasks", &headers, r#"{"description":"x"}"#);
+        expect_invalid(&answer, 415, "body", "unsupported_media_type");
+    }
+    // Known, and answered, before any of it is sent.
+    let answer = broker.http_raw(&format!(
+        "POST /api/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 8000001\r\n{JSON}{bearer}\r\n"
+    ));
+    expect_invalid(&answer, 413, "body", "too_long");
+}
+
+#[test]
+fn every_mistake_in_a_body_is_named() {
+    let Some(broker) = broker() else { return };
+    let with = |field: &str, value: Value| {
+        let mut body = json!({"description": "x"});
+        body[field] = value;
+        submit(&broker, &body.to_string())
+    };
+    for (field, value, error) in [
+        ("description", Value::Null, "required"),
+        ("description", json!(""), "required"),
+        ("description", json!(7), "wrong_type"),
+        ("priority", json!("asap"), "invalid_value"),
+        ("max_retries", json!(11), "invalid_value"),
+        ("queue", json!("a b"), "invalid_value"),
+        ("metadata", json!([]), "wrong_type"),
+        ("needed_capabilities", json!("gpu"), "wrong_type"),
+        ("depends_on", json!(["task-0000000000000001"]), "invalid_value"),
+    ] {
+        expect_invalid(&with(field, value.clone()), 400, field, error);
+    }
+    // All of them at once.
+    let answer = submit(&broker, r#"{"priority":7,"queue":""}"#);
+    for (field, error) in
+        [("description", "required"), ("priority", "wrong_type"), ("queue", "invalid_value")]
+    {
+        expect_invalid(&answer, 400, field, error);
+    }
+}
+
+#[test]
+fn requests_that_are_two_requests_to_somebody_else_are_refused() {
+    let Some(broker) = broker() else { return };
+    let bearer = broker.bearer();
+    let submit = |headers: &str| {
+        broker.http_raw(&format!(
+            "POST /api/tasks HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{JSON}{bearer}{headers}\r\n\
+             0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        ))
+    };
+    for headers in [
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: 5, 6\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        " Content-Length: 5\r\n",
+    ] {
+        let answer = submit(headers);
+        assert_eq!(answer.status, 400, "{headers:?}: {answer:?}");
+        assert!(!answer.body.contains("HTTP/1.1"), "answered twice to {headers:?}: {answer:?}");
+    }
+}

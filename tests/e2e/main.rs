@@ -1,0 +1,9 @@
+//! End-to-end tests: a real broker process, real sockets, one broker a test, all on free ports.
+
+mod abuse;
+mod crash;
+mod descriptors;
+mod http;
+mod lifecycle;
+mod tasks;
+mod wire;

@@ -1,0 +1,59 @@
+//! The NATS clients that other people wrote, run unmodified against our broker.
+//!
+//! Every client goes through the same cases. Those of the Rust client are tests of their own
+//! (`rust.rs`). Those of other languages are one script each, run by `script.rs`, which prints a
+//! line for each case that went well. `make interop-deps` installs what the scripts need into the
+//! target folder; where Python or Node is missing, their tests say `SKIPPED` and pass, except
+//! where `CI=true`: there a skip is a failure.
+
+mod rust;
+mod script;
+
+use script::Script;
+
+/// What every script must report, in this order.
+const CASES: [&str; 11] = [
+    "publish and subscribe",
+    "wildcards",
+    "queue groups",
+    "request and reply",
+    "no responders",
+    "headers",
+    "big payloads",
+    "drain",
+    "token",
+    "user and password",
+    "reconnect",
+];
+
+#[test]
+fn the_python_client_works_unmodified() {
+    run(Script {
+        interpreter: "python3",
+        installed: "venv/bin/python",
+        file: "python/client.py",
+        package: "",
+    });
+}
+
+#[test]
+fn the_node_client_of_version_3_works_unmodified() {
+    run(node("@nats-io/transport-node"));
+}
+
+#[test]
+fn the_node_client_of_version_2_works_unmodified() {
+    run(node("nats"));
+}
+
+fn node(package: &'static str) -> Script {
+    Script { interpreter: "node", installed: "node/node_modules", file: "node/client.cjs", package }
+}
+
+#[track_caller]
+fn run(script: Script) {
+    match script.command() {
+        Ok(command) => assert_eq!(script::cases_of(command), CASES),
+        Err(missing) => script::skip(&missing),
+    }
+}

@@ -1,0 +1,129 @@
+//! What a test may configure. `to_toml` writes it for our broker, `oracle.rs` for nats-server.
+
+use std::fmt::Write;
+
+/// Settings that differ from the defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub(crate) limits: Vec<(&'static str, u64)>,
+    pub(crate) timeouts: Vec<(&'static str, u64)>,
+    pub(crate) tasks: Vec<(&'static str, u64)>,
+    pub(crate) descriptors: Option<u32>,
+    pub(crate) token: Option<&'static str>,
+    pub(crate) users: Vec<User>,
+}
+
+/// One entry of `[[auth.users]]`. Empty lists are left out: no `allow` allows everything.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub(crate) name: &'static str,
+    pub(crate) password: &'static str,
+    pub(crate) publish: Reach,
+    pub(crate) subscribe: Reach,
+}
+
+/// Subject patterns that are allowed, and those that are denied in spite of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reach {
+    pub(crate) allow: &'static [&'static str],
+    pub(crate) deny: &'static [&'static str],
+}
+
+impl Options {
+    /// Set `key` of the section `[limits]`.
+    pub fn limit(mut self, key: &'static str, value: u64) -> Self {
+        self.limits.push((key, value));
+        self
+    }
+
+    /// Set `key` of the section `[timeouts]`.
+    pub fn timeout(mut self, key: &'static str, value: u64) -> Self {
+        self.timeouts.push((key, value));
+        self
+    }
+
+    /// Set `key` of the section `[tasks]`.
+    pub fn task(mut self, key: &'static str, value: u64) -> Self {
+        self.tasks.push((key, value));
+        self
+    }
+
+    /// Let the process open at most `descriptors` files and sockets.
+    pub fn descriptors(mut self, descriptors: u32) -> Self {
+        self.descriptors = Some(descriptors);
+        self
+    }
+
+    /// Let in only who knows `token`.
+    pub fn token(mut self, token: &'static str) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Let in `user` (and any other user named so).
+    pub fn user(mut self, user: User) -> Self {
+        self.users.push(user);
+        self
+    }
+
+    pub(crate) fn to_toml(&self) -> String {
+        let mut text = String::new();
+        let sections =
+            [("limits", &self.limits), ("timeouts", &self.timeouts), ("tasks", &self.tasks)];
+        for (section, settings) in sections {
+            if !settings.is_empty() {
+                writeln!(text, "[{section}]").unwrap();
+            }
+            for (key, value) in settings {
+                writeln!(text, "{key} = {value}").unwrap();
+            }
+        }
+        if let Some(token) = self.token {
+            writeln!(text, "[auth]\ntoken = {token:?}").unwrap();
+        }
+        for User { name, password, publish, subscribe } in &self.users {
+            writeln!(text, "[[auth.users]]\nuser = {name:?}\npassword = {password:?}").unwrap();
+            for (verb, reach) in [("publish", publish), ("subscribe", subscribe)] {
+                let lists = reach.lists().map(|(key, list)| format!("{key} = {list:?}"));
+                writeln!(text, "{verb} = {{ {} }}", lists.collect::<Vec<_>>().join(", ")).unwrap();
+            }
+        }
+        text
+    }
+}
+
+impl User {
+    /// A user who may do everything.
+    pub fn new(name: &'static str, password: &'static str) -> Self {
+        Self { name, password, publish: Reach::default(), subscribe: Reach::default() }
+    }
+
+    /// May publish to `allow`, but not to `deny`.
+    pub fn publish(
+        mut self,
+        allow: &'static [&'static str],
+        deny: &'static [&'static str],
+    ) -> Self {
+        self.publish = Reach { allow, deny };
+        self
+    }
+
+    /// May subscribe to `allow`, but not to `deny`.
+    pub fn subscribe(
+        mut self,
+        allow: &'static [&'static str],
+        deny: &'static [&'static str],
+    ) -> Self {
+        self.subscribe = Reach { allow, deny };
+        self
+    }
+}
+
+impl Reach {
+    /// The lists that say anything, with their names in either configuration language.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+        [("allow", self.allow), ("deny", self.deny)]
+            .into_iter()
+            .filter(|(_, list)| !list.is_empty())
+    }
+}
