@@ -10,7 +10,7 @@ use agentcom_broker::core::command::{
 };
 use agentcom_broker::core::limits::CoreConfig;
 use agentcom_broker::net::{Budget, Outlet, OutletLimits};
-use agentcom_broker::routing::{Dispatch, Index, Router, Subscription};
+use agentcom_broker::routing::{Dispatch, Index, Keyed, Router, Subscription};
 use agentcom_broker::store::rocks::RocksStore;
 use agentcom_protocol::{
     ClientDecoder, Decoded, Filter, Limits, Message, Publish, ServerDecoder, encode,
@@ -92,6 +92,16 @@ fn encode_message(criterion: &mut Criterion) {
     });
 }
 
+/// A value that knows its filter.
+#[derive(Clone, PartialEq)]
+struct Kept(Arc<str>);
+
+impl Keyed for Kept {
+    fn key(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 fn matching(criterion: &mut Criterion) {
     let mut index = Index::new();
     for number in 0..100_000_u32 {
@@ -101,7 +111,8 @@ fn matching(criterion: &mut Criterion) {
             2 => format!("metrics.{}.>", number / 16),
             _ => format!("orders.{number}.new"),
         };
-        index.insert(Filter::parse(filter.as_bytes()).expect("a filter"), number);
+        let kept = Kept(filter.as_str().into());
+        index.insert(Filter::parse(filter.as_bytes()).expect("a filter"), kept);
     }
     let subjects: Vec<String> =
         (0..100_000).step_by(7).map(|number| format!("orders.{number}.new")).collect();
@@ -130,7 +141,8 @@ fn fan_out(criterion: &mut Criterion) {
         let router = Arc::new(Router::new());
         for index in 0..receivers {
             let outlet = runtime.block_on(closed_outlet(index, &limits));
-            router.subscribe(&Arc::new(Subscription::new(outlet, "bench.a", b"1", None)));
+            let filter = Filter::parse(b"bench.a").expect("a filter");
+            router.subscribe(&Arc::new(Subscription::new(outlet, filter, b"1", None)));
         }
         let mut dispatch = Dispatch::new(Arc::clone(&router));
         let payload = [b'x'; 128];

@@ -42,7 +42,7 @@ fn complete(agent: &mut Wire, task: u64, generation: u64, result: &str) {
 #[test]
 fn a_crowd_loses_nothing_and_does_nothing_twice_while_the_broker_is_killed_again_and_again() {
     const JOBS: usize = 1_000;
-    const KILLS: usize = 7;
+    const KILLS: usize = 10;
     const SUBMITTERS: usize = 4;
     const WORKERS: usize = 4;
     let Some(mut broker) = broker() else { return };

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use agentcom_tests::{Broker, Options, QUIET, Wire, oracle};
@@ -10,9 +12,10 @@ use serde_json::json;
 
 /// What the broker may open.
 const DESCRIPTORS: u32 = 256;
-/// How many try to connect, and how many of them do not give up.
+/// How many try to connect, and how many of them do not give up. (They are sockets of the test
+/// too, which may open no more than a thousand.)
 const ATTEMPTS: usize = 1000;
-const STUBBORN: usize = 500;
+const STUBBORN: usize = 300;
 /// How often the broker pings, which is how this test waits without sleeping.
 const PING_MS: u64 = 500;
 /// How many pings the broker is watched for.
@@ -46,6 +49,49 @@ fn a_crowd_at_the_door_spoils_nothing_for_those_inside() {
     drop(crowd);
     check_that_somebody_is_let_in(&broker);
     work(&mut early, &mut agent, "alone again");
+}
+
+#[test]
+fn a_crowd_that_keeps_coming_does_not_stop_the_store() {
+    // Enough for the store to need new files in between.
+    const TASKS: usize = 64;
+    const PAYLOAD: usize = 1_000_000;
+    if oracle::skips("it raises and reserves descriptors in another way") {
+        return;
+    }
+    let broker = Broker::start(Options::default().descriptors(DESCRIPTORS));
+    let mut early = broker.connect(QUIET).case("early");
+    let payload = "x".repeat(PAYLOAD);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|threads| {
+        // However it ends, the crowd ends with it.
+        let _over = Raise(&is_over);
+        threads.spawn(|| {
+            let mut crowd = VecDeque::new();
+            while !is_over.load(Ordering::Relaxed) {
+                // Where the queue at the door is full too, the next one tries.
+                let patience = Duration::from_millis(100);
+                if let Ok(socket) = TcpStream::connect_timeout(&broker.tcp(), patience) {
+                    crowd.push_back(socket);
+                }
+                if crowd.len() > STUBBORN {
+                    crowd.pop_front();
+                }
+            }
+        });
+        for _ in 0..TASKS {
+            early.submit("q", &payload);
+        }
+    });
+}
+
+/// Raises a flag when it goes.
+struct Raise<'a>(&'a AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A durable task goes all the way.

@@ -93,7 +93,7 @@ impl Dispatch {
         let target = route.plain.iter().find(|target| {
             target.subscription.outlet.id() == outlet.id() && !target.subscription.is_ended()
         });
-        target.map(|target| target.subscription.sid.clone())
+        target.map(|target| target.subscription.sid().into())
     }
 
     /// The buffer of what `outlet` will be sent at the next flush.

@@ -2,25 +2,41 @@
 //! through the trie. Most subscriptions are literal (every reply inbox of the old kind is), and
 //! they must not slow down those that are not.
 
-use hashbrown::HashMap;
+use std::hash::BuildHasher;
+
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use smallvec::SmallVec;
 
 use super::trie::Trie;
 use agentcom_protocol::Filter;
 
+/// A value that knows the filter it is kept under, so that the index need not keep it again.
+pub trait Keyed: Clone + PartialEq {
+    /// The filter's bytes.
+    fn key(&self) -> &[u8];
+}
+
 /// Values behind filters.
 #[derive(Debug)]
 pub struct Index<T> {
-    literal: HashMap<Box<str>, SmallVec<[T; 1]>>,
+    /// Values with the same literal filter stand together; none is empty.
+    literal: HashTable<SmallVec<[T; 1]>>,
+    hasher: DefaultHashBuilder,
     wildcard: Trie<T>,
     len: usize,
 }
 
-impl<T: Clone + PartialEq> Index<T> {
+impl<T: Keyed> Index<T> {
     /// Nothing subscribed.
     #[must_use]
     pub fn new() -> Index<T> {
-        Index { literal: HashMap::new(), wildcard: Trie::new(), len: 0 }
+        Index {
+            literal: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            wildcard: Trie::new(),
+            len: 0,
+        }
     }
 
     /// Values held.
@@ -35,14 +51,14 @@ impl<T: Clone + PartialEq> Index<T> {
         self.len == 0
     }
 
-    /// Keep `value` under `filter`; the same pair may be kept several times.
+    /// Keep `value` under `filter`, which is its key; the same pair may be kept several times.
     pub fn insert(&mut self, filter: Filter<'_>, value: T) {
         self.len += 1;
         if filter.is_literal() {
-            match self.literal.get_mut(filter.as_str()) {
-                Some(values) => values.push(value),
-                None => {
-                    self.literal.insert(filter.as_str().into(), SmallVec::from_buf([value]));
+            match self.literal_entry(filter.as_str()) {
+                Entry::Occupied(mut values) => values.get_mut().push(value),
+                Entry::Vacant(place) => {
+                    place.insert(SmallVec::from_buf([value]));
                 }
             }
         } else {
@@ -63,7 +79,9 @@ impl<T: Clone + PartialEq> Index<T> {
 
     /// Append every value whose filter wants `subject`, in no particular order.
     pub fn matching(&self, subject: &str, found: &mut Vec<T>) {
-        if let Some(values) = self.literal.get(subject) {
+        let hash = self.hasher.hash_one(subject.as_bytes());
+        let is_same = |values: &SmallVec<[T; 1]>| values[0].key() == subject.as_bytes();
+        if let Some(values) = self.literal.find(hash, is_same) {
             found.extend(values.iter().cloned());
         }
         if !self.wildcard.is_empty() {
@@ -72,17 +90,29 @@ impl<T: Clone + PartialEq> Index<T> {
     }
 
     fn remove_literal(&mut self, subject: &str, value: &T) -> bool {
-        let Some(values) = self.literal.get_mut(subject) else { return false };
+        let Entry::Occupied(mut entry) = self.literal_entry(subject) else { return false };
+        let values = entry.get_mut();
         let Some(position) = values.iter().position(|found| found == value) else { return false };
-        values.swap_remove(position);
-        if values.is_empty() {
-            self.literal.remove(subject);
+        if values.len() == 1 {
+            entry.remove();
+        } else {
+            values.swap_remove(position);
         }
         true
     }
+
+    fn literal_entry(&mut self, subject: &str) -> Entry<'_, SmallVec<[T; 1]>> {
+        let Index { literal, hasher, .. } = self;
+        let hash = hasher.hash_one(subject.as_bytes());
+        literal.entry(
+            hash,
+            |values| values[0].key() == subject.as_bytes(),
+            |values| hasher.hash_one(values[0].key()),
+        )
+    }
 }
 
-impl<T: Clone + PartialEq> Default for Index<T> {
+impl<T: Keyed> Default for Index<T> {
     fn default() -> Index<T> {
         Index::new()
     }
@@ -90,6 +120,8 @@ impl<T: Clone + PartialEq> Default for Index<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -98,6 +130,22 @@ mod tests {
         Subscribe(String),
         Unsubscribe(usize),
         Publish(String),
+    }
+
+    #[derive(Clone, Debug, PartialEq)]
+    struct Kept {
+        filter: Rc<str>,
+        number: usize,
+    }
+
+    impl Keyed for Kept {
+        fn key(&self) -> &[u8] {
+            self.filter.as_bytes()
+        }
+    }
+
+    fn checked(text: &str) -> Filter<'_> {
+        Filter::parse(text.as_bytes()).expect("a filter")
     }
 
     /// Few tokens and short subjects, so that filters and subjects meet often.
@@ -129,37 +177,34 @@ mod tests {
         #[test]
         fn the_index_agrees_with_a_scan_over_a_list(steps in prop::collection::vec(step(), 1..80)) {
             let mut index = Index::new();
-            let mut list: Vec<(String, usize)> = Vec::new();
+            let mut list: Vec<Kept> = Vec::new();
             for (number, step) in steps.into_iter().enumerate() {
                 match step {
                     Step::Subscribe(text) => {
-                        index.insert(Filter::parse(text.as_bytes()).expect("a filter"), number);
-                        list.push((text, number));
+                        let kept = Kept { filter: text.as_str().into(), number };
+                        index.insert(checked(&text), kept.clone());
+                        list.push(kept);
                     }
                     Step::Unsubscribe(pick) if !list.is_empty() => {
-                        let (text, value) = list.swap_remove(pick % list.len());
-                        let filter = Filter::parse(text.as_bytes()).expect("a filter");
-                        prop_assert!(index.remove(filter, &value));
-                        prop_assert!(!index.remove(filter, &value));
+                        let kept = list.swap_remove(pick % list.len());
+                        prop_assert!(index.remove(checked(&kept.filter), &kept));
+                        prop_assert!(!index.remove(checked(&kept.filter), &kept));
                     }
                     Step::Unsubscribe(_) => {}
                     Step::Publish(text) => {
                         let mut found = Vec::new();
                         index.matching(&text, &mut found);
-                        found.sort_unstable();
-                        let mut expected: Vec<usize> = list
-                            .iter()
-                            .filter(|(f, _)| Filter::parse(f.as_bytes()).expect("a filter").matches(&text))
-                            .map(|&(_, value)| value)
-                            .collect();
-                        expected.sort_unstable();
+                        found.sort_unstable_by_key(|kept| kept.number);
+                        let mut expected = list.clone();
+                        expected.retain(|kept| checked(&kept.filter).matches(&text));
+                        expected.sort_unstable_by_key(|kept| kept.number);
                         prop_assert_eq!(found, expected, "subject {}", text);
                     }
                 }
                 prop_assert_eq!(index.len(), list.len());
             }
-            for (text, value) in list {
-                index.remove(Filter::parse(text.as_bytes()).expect("a filter"), &value);
+            for kept in list {
+                index.remove(checked(&kept.filter), &kept);
             }
             prop_assert!(index.is_empty() && index.literal.is_empty() && index.wildcard.is_empty());
         }

@@ -19,7 +19,7 @@ mod subscription;
 mod trie;
 
 pub use dispatch::{Delivered, Dispatch, Origin};
-pub use index::Index;
+pub use index::{Index, Keyed};
 pub use permissions::{Entry, Permissions, Rules};
 pub use route::Destination;
 pub(crate) use route::{API_PREFIX, EVENT_PREFIX};

@@ -90,20 +90,20 @@ impl Route {
             prefixes: Vec::new(),
         };
         let mut plain = Vec::new();
-        let mut grouped: Vec<(Box<str>, Vec<Arc<Subscription>>)> = Vec::new();
+        let mut grouped: Vec<Vec<Arc<Subscription>>> = Vec::new();
         for subscription in subscriptions.into_iter().filter(|s| s.may_receive(text)) {
-            let Some(queue) = &subscription.queue else {
+            let Some(queue) = subscription.queue() else {
                 plain.push(subscription);
                 continue;
             };
-            match grouped.iter_mut().find(|(name, _)| name == queue) {
-                Some((_, members)) => members.push(subscription),
-                None => grouped.push((queue.clone(), vec![subscription])),
+            match grouped.iter_mut().find(|members| members[0].queue() == Some(queue)) {
+                Some(members) => members.push(subscription),
+                None => grouped.push(vec![subscription]),
             }
         }
-        plain.sort_by(|a, b| (&a.sid, a.headers).cmp(&(&b.sid, b.headers)));
+        plain.sort_by(|a, b| (a.sid(), a.headers).cmp(&(b.sid(), b.headers)));
         route.plain = route.targets(text, plain);
-        for (_, members) in grouped {
+        for members in grouped {
             let targets = route.targets(text, members);
             route.groups.push(targets);
         }
@@ -142,12 +142,12 @@ impl Route {
         let mut targets: Vec<Target> = Vec::with_capacity(subscriptions.len());
         for subscription in subscriptions {
             let before = targets.last().filter(|target| {
-                target.subscription.sid == subscription.sid
+                target.subscription.sid() == subscription.sid()
                     && target.subscription.headers == subscription.headers
             });
             let (prefix, repeats) = match before {
                 Some(target) => (target.prefix.clone(), true),
-                None => (self.append_prefix(subject, &subscription.sid), false),
+                None => (self.append_prefix(subject, subscription.sid()), false),
             };
             targets.push(Target { subscription, prefix, repeats });
         }

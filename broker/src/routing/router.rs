@@ -66,7 +66,7 @@ impl Router {
 
     /// Messages published from now on reach `subscription`.
     pub fn subscribe(&self, subscription: &Arc<Subscription>) {
-        let filter = checked(subscription);
+        let filter = subscription.filter();
         let mut index = self.index.write();
         index.insert(filter, Arc::clone(subscription));
         self.generations.bump(filter);
@@ -75,7 +75,7 @@ impl Router {
     /// Messages published from now on do not reach `subscription`. Harmless if repeated.
     pub fn unsubscribe(&self, subscription: &Arc<Subscription>) {
         subscription.end();
-        let filter = checked(subscription);
+        let filter = subscription.filter();
         let mut index = self.index.write();
         if index.remove(filter, subscription) {
             self.generations.bump(filter);
@@ -136,9 +136,4 @@ fn bucket(token: &[u8]) -> u8 {
         .fold(0x811c_9dc5_u32, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let [a, b, c, d] = hash.to_le_bytes();
     a ^ b ^ c ^ d
-}
-
-fn checked(subscription: &Subscription) -> Filter<'_> {
-    Filter::parse(subscription.filter.as_bytes())
-        .expect("a subscription is made from a checked filter")
 }

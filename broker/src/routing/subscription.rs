@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::index::Keyed;
 use super::permissions::Permissions;
 use crate::net::Outlet;
+use agentcom_protocol::Filter;
 
 /// What a receiver wants, and where its bytes go. Shared by the connection that made it, the
 /// router and every cached route; two subscriptions are equal only if they are the same one.
@@ -12,12 +14,12 @@ use crate::net::Outlet;
 pub struct Subscription {
     /// Where deliveries go.
     pub outlet: Arc<Outlet>,
-    /// What is wanted; a checked filter.
-    pub filter: Box<str>,
-    /// The receiver's name for it.
-    pub sid: Box<[u8]>,
-    /// Its queue group.
-    pub queue: Option<Box<str>>,
+    /// The filter, the sid and the name of the queue group, one behind the other: one allocation,
+    /// because there may be millions.
+    names: Box<[u8]>,
+    filter_bytes: u32,
+    sid_bytes: u32,
+    has_queue: bool,
     /// Whether the receiver understands headers.
     pub headers: bool,
     /// Set when the filter reaches into what the receiver may not see.
@@ -42,18 +44,46 @@ pub(super) enum Take {
 impl Subscription {
     /// A subscription without a limit.
     #[must_use]
-    pub fn new(outlet: Arc<Outlet>, filter: &str, sid: &[u8], queue: Option<&str>) -> Subscription {
+    pub fn new(
+        outlet: Arc<Outlet>,
+        filter: Filter<'_>,
+        sid: &[u8],
+        queue: Option<&str>,
+    ) -> Subscription {
+        let filter = filter.as_str();
         Subscription {
             outlet,
-            filter: filter.into(),
-            sid: sid.into(),
-            queue: queue.map(Box::from),
+            names: [filter.as_bytes(), sid, queue.unwrap_or_default().as_bytes()].concat().into(),
+            filter_bytes: size(filter.as_bytes()),
+            sid_bytes: size(sid),
+            has_queue: queue.is_some(),
             headers: false,
             denied: None,
             delivered: AtomicU64::new(0),
             max: AtomicU64::new(0),
             ended: AtomicBool::new(false),
         }
+    }
+
+    /// What is wanted.
+    #[must_use]
+    pub fn filter(&self) -> Filter<'_> {
+        Filter::parse(&self.names[..self.filter_bytes as usize])
+            .expect("a subscription is made from a checked filter")
+    }
+
+    /// The receiver's name for it.
+    #[must_use]
+    pub fn sid(&self) -> &[u8] {
+        &self.names[self.filter_bytes as usize..][..self.sid_bytes as usize]
+    }
+
+    /// Its queue group.
+    #[must_use]
+    pub fn queue(&self) -> Option<&str> {
+        let name = &self.names[self.filter_bytes as usize + self.sid_bytes as usize..];
+        let name = std::str::from_utf8(name).expect("it was made from text");
+        self.has_queue.then_some(name)
     }
 
     /// End it after `max` messages, counted from its start. `true` if that many were already
@@ -76,7 +106,7 @@ impl Subscription {
 
     /// Whether `subject`, which the filter matches, may be seen by the receiver.
     pub(super) fn may_receive(&self, subject: &str) -> bool {
-        let queue = self.queue.as_deref();
+        let queue = self.queue();
         self.denied.as_ref().is_none_or(|permissions| permissions.may_receive(subject, queue))
     }
 
@@ -92,6 +122,16 @@ impl Subscription {
             max if delivered == max => Take::Last,
             _ => Take::Ended,
         }
+    }
+}
+
+fn size(name: &[u8]) -> u32 {
+    u32::try_from(name.len()).expect("a control line is far below 4 GiB")
+}
+
+impl Keyed for Arc<Subscription> {
+    fn key(&self) -> &[u8] {
+        &self.names[..self.filter_bytes as usize]
     }
 }
 

@@ -13,6 +13,7 @@
 mod api;
 mod auth;
 mod context;
+mod subscriptions;
 mod verbs;
 
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ use hashbrown::HashMap;
 pub use auth::{Auth, Login};
 pub use context::{Context, LameDuck, Timeouts};
 
+use self::subscriptions::Subscriptions;
 use crate::core::command::{Command, SessionId, Tick};
 use crate::durable::ReplyTo;
 use crate::net::{Cut, Outlet};
@@ -41,7 +43,7 @@ pub struct Session {
     peer: IpAddr,
     login: Option<Login>,
     wishes: Wishes,
-    subscriptions: HashMap<Box<[u8]>, Arc<Subscription>>,
+    subscriptions: Subscriptions,
     /// Publish subjects that the login's permissions were checked for.
     verdicts: HashMap<Box<[u8]>, bool>,
     /// Set while the connection speaks for an agent; when its leases were last renewed.
@@ -133,7 +135,7 @@ impl Session {
             peer,
             login,
             wishes: Wishes::default(),
-            subscriptions: HashMap::new(),
+            subscriptions: Subscriptions::default(),
             verdicts: HashMap::new(),
             agent: None,
             deadline: Tick(now.0 + greeting_ms),
@@ -283,7 +285,7 @@ impl Session {
     }
 
     fn withdraw(&mut self) {
-        for (_, subscription) in self.subscriptions.drain() {
+        for subscription in self.subscriptions.take_all() {
             self.context.router.unsubscribe(&subscription);
         }
         self.stop_agent(ReplyTo::Nobody);
@@ -380,7 +382,7 @@ impl Session {
         let Some(connect) = self.wishes.amended(json) else {
             return Err(Close::Protocol("CONNECT holds no JSON object that makes sense"));
         };
-        for (_, subscription) in self.subscriptions.drain() {
+        for subscription in self.subscriptions.take_all() {
             self.context.router.unsubscribe(&subscription);
         }
         self.verdicts.clear();
@@ -457,13 +459,12 @@ impl Session {
         if self.subscriptions.len() >= self.context.subscriptions_max {
             return self.error(dispatch, "maximum subscriptions exceeded");
         }
-        let mut subscription =
-            Subscription::new(Arc::clone(&self.outlet), checked.as_str(), sid, queue);
+        let mut subscription = Subscription::new(Arc::clone(&self.outlet), checked, sid, queue);
         subscription.headers = self.wishes.headers;
         subscription.denied = permissions.filter(|p| p.overlaps_denied(checked.as_str()));
         let subscription = Arc::new(subscription);
         self.context.router.subscribe(&subscription);
-        self.subscriptions.insert(sid.into(), subscription);
+        self.subscriptions.insert(subscription);
         self.acknowledge(dispatch);
     }
 
@@ -520,7 +521,7 @@ impl Session {
         let ended = self.outlet.ended_subscriptions() as usize;
         if ended > 0 && ended * 2 >= self.subscriptions.len() {
             let _ = self.outlet.take_ended_subscriptions();
-            self.subscriptions.retain(|_, subscription| !subscription.is_ended());
+            self.subscriptions.forget_ended();
         }
     }
 
