@@ -30,13 +30,17 @@ use parking_lot::{Condvar, Mutex};
 
 use self::clock::Clock;
 use self::turn::{Committer, Voice};
-use crate::core::command::{Request, Tick};
+use crate::core::command::{Command, Request, Tick};
 use crate::core::limits::CoreConfig;
 use crate::store::{Store, StoreError};
 
 /// Requests that may wait for the next turn. 16,384: what a fast disk commits in some 50 ms. More
 /// would only mean longer waits; the sender is told at once and can slow down.
 pub const INBOX_REQUESTS_MAX: usize = 16_384;
+
+/// Bytes of payloads and results that may wait for the next turn. 64 MiB: a second of a fast disk,
+/// and the same again is in the turn that is being committed.
+pub const INBOX_BYTES_MAX: usize = 64 << 20;
 
 /// A handle to the durable plane; clones are the same plane.
 #[derive(Clone)]
@@ -48,10 +52,12 @@ pub struct Durable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// Try again later.
-    #[error("{requests_max} requests wait for the disk already")]
+    #[error("{requests} requests with {bytes} bytes wait for the disk already")]
     Full {
-        /// The limit.
-        requests_max: usize,
+        /// Requests that wait.
+        requests: usize,
+        /// Bytes of their bodies.
+        bytes: usize,
     },
     /// The broker is going down.
     #[error("the broker is stopping")]
@@ -105,6 +111,8 @@ struct Shared {
 #[derive(Default)]
 struct Inbox {
     requests: Vec<Request>,
+    /// Of their bodies.
+    bytes: usize,
     closed: bool,
 }
 
@@ -151,9 +159,16 @@ impl Durable {
         if inbox.closed {
             return Err(SendError::Stopped);
         }
-        if inbox.requests.len() >= INBOX_REQUESTS_MAX {
-            return Err(SendError::Full { requests_max: INBOX_REQUESTS_MAX });
+        let (requests, bytes) = (inbox.requests.len(), inbox.bytes);
+        let body_bytes = request.command.body_bytes();
+        // A body of any size is taken in while nothing else waits.
+        let is_over = requests > 0 && bytes + body_bytes > INBOX_BYTES_MAX;
+        // An agent that is gone must be known to be gone; there is one such request a connection.
+        let is_farewell = matches!(request.command, Command::Detach { .. });
+        if (requests >= INBOX_REQUESTS_MAX || is_over) && !is_farewell {
+            return Err(SendError::Full { requests, bytes });
         }
+        inbox.bytes += body_bytes;
         inbox.requests.push(request);
         if inbox.requests.len() == 1 {
             self.shared.arrived.notify_one();
@@ -208,6 +223,7 @@ impl Shared {
             }
         }
         std::mem::swap(&mut inbox.requests, requests);
+        inbox.bytes = 0;
         inbox.closed
     }
 

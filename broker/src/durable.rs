@@ -11,8 +11,8 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::commit;
 use crate::commit::turn::Voice;
+use crate::commit::{self, SendError};
 use crate::core::command::{
     Attach, Command, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent,
 };
@@ -48,6 +48,50 @@ pub enum ReplyTo {
     },
     /// A task of this process.
     Call(oneshot::Sender<Result<Reply, Rejection>>),
+}
+
+/// A command that was not taken in, and whom to tell.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub rejection: Rejection,
+    /// Who waits for an answer.
+    pub reply_to: ReplyTo,
+}
+
+impl Refused {
+    /// Tell whoever waits.
+    pub fn answer(self, dispatch: &mut Dispatch) {
+        self.reply_to.answer(Err(self.rejection), dispatch);
+    }
+}
+
+impl ReplyTo {
+    fn answer(self, outcome: Result<Reply, Rejection>, dispatch: &mut Dispatch) {
+        match self {
+            ReplyTo::Nobody => {}
+            ReplyTo::Verb { outlet, tag } => {
+                words::answer(dispatch.buffer(&outlet), &tag, &outcome);
+            }
+            ReplyTo::Subject { subject } => {
+                dispatch.announce(&subject, json::answer(&outcome).to_string().as_bytes());
+            }
+            ReplyTo::Call(call) => {
+                let _ = call.send(outcome);
+            }
+        }
+    }
+}
+
+impl From<SendError> for Rejection {
+    fn from(error: SendError) -> Rejection {
+        match error {
+            SendError::Full { requests, bytes } => Rejection::Busy { requests, bytes },
+            SendError::Stopped => {
+                Rejection::Unavailable { reason: "the broker is stopping".into() }
+            }
+        }
+    }
 }
 
 /// Where an agent hears of offers.
@@ -103,39 +147,40 @@ impl Durable {
     }
 
     /// Hand in an agent's greeting. If it is accepted, pushes go to `push_to` from now on.
-    pub fn attach(&self, attach: Attach, push_to: PushTo, reply_to: ReplyTo) {
+    ///
+    /// # Errors
+    /// [`Refused`] if it cannot be taken in now.
+    pub fn attach(
+        &self,
+        attach: Attach,
+        push_to: PushTo,
+        reply_to: ReplyTo,
+    ) -> Result<(), Refused> {
         let session = attach.session;
         let was_known = self.waiting.sessions.lock().insert(session, push_to).is_some();
         let newcomer = (!was_known).then_some(session);
-        self.hand_in(Command::Attach(attach), Pending { reply_to, newcomer });
+        self.hand_in(Command::Attach(attach), Pending { reply_to, newcomer })
     }
 
-    /// Hand in a command. The answer goes to `reply_to`, now if the command cannot be taken in.
-    pub fn send(&self, command: Command, reply_to: ReplyTo) {
-        self.hand_in(command, Pending { reply_to, newcomer: None });
+    /// Hand in a command. The answer goes to `reply_to`.
+    ///
+    /// # Errors
+    /// [`Refused`] if it cannot be taken in now; then it is the caller who answers.
+    pub fn send(&self, command: Command, reply_to: ReplyTo) -> Result<(), Refused> {
+        self.hand_in(command, Pending { reply_to, newcomer: None })
     }
 
-    fn hand_in(&self, command: Command, pending: Pending) {
+    fn hand_in(&self, command: Command, pending: Pending) -> Result<(), Refused> {
         let id = RequestId(self.waiting.next_request.fetch_add(1, Ordering::Relaxed));
         if !pending.is_idle() {
             self.waiting.requests.lock().insert(id, pending);
         }
-        if let Err(error) = self.commit.send(Request { id, command }) {
+        self.commit.send(Request { id, command }).map_err(|error| {
             let pending = self.waiting.requests.lock().remove(&id);
-            let rejection = Rejection::Unavailable { reason: error.to_string().into() };
-            match pending.map(|pending| self.waiting.settle(pending, false)) {
-                Some(ReplyTo::Verb { outlet, tag }) => {
-                    let mut line = Vec::new();
-                    words::answer(&mut line, &tag, &Err(rejection));
-                    outlet.send(&mut line);
-                }
-                Some(ReplyTo::Call(call)) => {
-                    let _ = call.send(Err(rejection));
-                }
-                // A requester over NATS runs into its own timeout, as with any lost responder.
-                Some(ReplyTo::Subject { .. } | ReplyTo::Nobody) | None => {}
-            }
-        }
+            let reply_to =
+                pending.map_or(ReplyTo::Nobody, |pending| self.waiting.settle(pending, false));
+            Refused { rejection: error.into(), reply_to }
+        })
     }
 
     /// Ask and wait for the answer. Cancel-safe: a command that was handed in takes its course.
@@ -144,7 +189,7 @@ impl Durable {
     /// [`Rejection`] when the core declines.
     pub async fn call(&self, command: Command) -> Result<Reply, Rejection> {
         let (answer, outcome) = oneshot::channel();
-        self.send(command, ReplyTo::Call(answer));
+        self.send(command, ReplyTo::Call(answer)).map_err(|refused| refused.rejection)?;
         outcome.await.unwrap_or_else(|_| {
             Err(Rejection::Unavailable { reason: "the broker is stopping".into() })
         })
@@ -204,18 +249,8 @@ struct Doors {
 impl Voice for Doors {
     fn reply(&mut self, request: RequestId, outcome: Result<Reply, Rejection>) {
         let Some(pending) = self.waiting.requests.lock().remove(&request) else { return };
-        match self.waiting.settle(pending, outcome.is_ok()) {
-            ReplyTo::Nobody => {}
-            ReplyTo::Verb { outlet, tag } => {
-                words::answer(self.dispatch.buffer(&outlet), &tag, &outcome);
-            }
-            ReplyTo::Subject { subject } => {
-                self.dispatch.announce(&subject, json::answer(&outcome).to_string().as_bytes());
-            }
-            ReplyTo::Call(call) => {
-                let _ = call.send(outcome);
-            }
-        }
+        let reply_to = self.waiting.settle(pending, outcome.is_ok());
+        reply_to.answer(outcome, &mut self.dispatch);
     }
 
     fn deliver(&mut self, session: SessionId, push: Push) {

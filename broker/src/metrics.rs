@@ -82,6 +82,8 @@ metrics! {
     bytes_in,
     /// publishes and subscriptions refused by permissions
     denials,
+    /// durable requests refused because too many waited, or the broker was stopping
+    requests_refused,
     /// receivers cut off because they did not keep up
     slow_consumers,
 }

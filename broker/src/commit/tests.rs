@@ -299,7 +299,7 @@ fn a_full_inbox_says_so_and_takes_requests_again_later() {
             Err(error) => break error,
         }
     };
-    assert_eq!(full, SendError::Full { requests_max: INBOX_REQUESTS_MAX });
+    assert_eq!(full, SendError::Full { requests: INBOX_REQUESTS_MAX, bytes: 0 });
     for _ in 0..taken {
         open.send(()).unwrap();
     }
@@ -316,4 +316,31 @@ fn a_loop_that_breaks_is_not_waited_for() {
     durable.stop();
     assert!(matches!(durable.health(), Health::Refusing { .. }));
     assert_eq!(durable.send(show(2, 1)), Err(SendError::Stopped));
+}
+
+#[test]
+fn bodies_that_wait_are_bounded_in_bytes() {
+    let (open, gate) = channel();
+    let durable = Durable::start(CoreConfig::default(), MemoryStore::new(), Gate(gate)).unwrap();
+    let big = |number| {
+        let mut request = submit(number, "");
+        if let Command::Submit(submit) = &mut request.command {
+            submit.payload = vec![0; 16 << 20].into();
+        }
+        request
+    };
+    // The loop is held at the gate by the first answer, so the others wait.
+    let mut taken = 0;
+    let full = loop {
+        match durable.send(big(taken)) {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    let SendError::Full { requests, bytes } = full else { panic!("{full:?}") };
+    assert_eq!((requests, bytes), (INBOX_BYTES_MAX / (16 << 20), INBOX_BYTES_MAX));
+    for _ in 0..taken {
+        open.send(()).unwrap();
+    }
+    durable.stop();
 }

@@ -142,6 +142,24 @@ pub enum Command {
     Lease(LeaseOp),
 }
 
+impl Command {
+    /// Bytes of the payload, result, report or error that it carries.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        match self {
+            Command::Submit(submit) => submit.payload.len(),
+            Command::Lease(LeaseOp { action, .. }) => match action {
+                Action::Accept => 0,
+                Action::Decline { reason } => reason.len(),
+                Action::Progress { data } => data.len(),
+                Action::Complete { result } => result.len(),
+                Action::Fail { error, .. } => error.len(),
+            },
+            _ => 0,
+        }
+    }
+}
+
 /// A task to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submit {
@@ -494,6 +512,14 @@ pub enum Rejection {
         /// The limit.
         tasks_max: usize,
     },
+    /// More waits for the commit loop than may; nothing was taken in.
+    #[error("{requests} requests with {bytes} bytes wait for the disk already; try again later")]
+    Busy {
+        /// Requests that wait.
+        requests: usize,
+        /// Bytes of their payloads, results and the like.
+        bytes: usize,
+    },
     /// The store refuses writes; nothing durable can be promised.
     #[error("the store is not accepting writes: {reason}")]
     Unavailable {
@@ -515,6 +541,7 @@ impl Rejection {
             Rejection::NotAttached => "not_attached",
             Rejection::NameTaken { .. } => "name_taken",
             Rejection::QueueFull { .. } => "queue_full",
+            Rejection::Busy { .. } => "busy",
             Rejection::Unavailable { .. } => "unavailable",
         }
     }

@@ -128,7 +128,7 @@ fn rejected(rejection: &Rejection) -> Response {
         | Rejection::Conflict { .. }
         | Rejection::NotAttached
         | Rejection::NameTaken { .. } => StatusCode::CONFLICT,
-        Rejection::QueueFull { .. } | Rejection::Unavailable { .. } => {
+        Rejection::QueueFull { .. } | Rejection::Busy { .. } | Rejection::Unavailable { .. } => {
             StatusCode::SERVICE_UNAVAILABLE
         }
     };

@@ -29,7 +29,7 @@ impl Session {
             Some(Ok(request)) => {
                 let push_to =
                     request.deliver.map(|subject| PushTo::Subject { subject: Arc::from(subject) });
-                self.ask(request.command, reply_to(), push_to);
+                self.ask(request.command, reply_to(), push_to, dispatch);
             }
         }
     }

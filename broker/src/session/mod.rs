@@ -26,7 +26,7 @@ pub use context::{Context, LameDuck, Timeouts};
 
 use self::subscriptions::Subscriptions;
 use crate::core::command::{Command, SessionId, Tick};
-use crate::durable::ReplyTo;
+use crate::durable::{Refused, ReplyTo};
 use crate::net::{Cut, Outlet};
 use crate::routing::{Destination, Dispatch, Origin, Permissions, Subscription};
 use agentcom_protocol::{
@@ -288,7 +288,8 @@ impl Session {
         for subscription in self.subscriptions.take_all() {
             self.context.router.unsubscribe(&subscription);
         }
-        self.stop_agent(ReplyTo::Nobody);
+        // A broker that stops takes no more in, and the restart gives every lease its grace.
+        let _ = self.stop_agent(ReplyTo::Nobody);
     }
 
     #[inline]
@@ -589,15 +590,17 @@ impl Session {
         if now.0 >= renewed.0 + RENEWAL_INTERVAL_MS {
             self.agent = Some(now);
             let command = Command::Heartbeat { session: self.id() };
-            self.context.durable.send(command, ReplyTo::Nobody);
+            // One that is lost is made up for by the next; there are several to a lease.
+            let _ = self.context.durable.send(command, ReplyTo::Nobody);
         }
     }
 
-    fn stop_agent(&mut self, reply_to: ReplyTo) {
-        if self.agent.take().is_some() {
-            self.context.durable.forget_session(self.id());
-            self.context.durable.send(Command::Detach { session: self.id() }, reply_to);
+    fn stop_agent(&mut self, reply_to: ReplyTo) -> Result<(), Refused> {
+        if self.agent.take().is_none() {
+            return Ok(());
         }
+        self.context.durable.forget_session(self.id());
+        self.context.durable.send(Command::Detach { session: self.id() }, reply_to)
     }
 
     fn id(&self) -> SessionId {

@@ -17,7 +17,7 @@ impl Session {
                 let tag = request.tag.into();
                 let reply_to = ReplyTo::Verb { outlet: Arc::clone(&self.outlet), tag };
                 let push_to = PushTo::Verb { outlet: Arc::clone(&self.outlet) };
-                self.ask(command, reply_to, Some(push_to));
+                self.ask(command, reply_to, Some(push_to), dispatch);
             }
             Err(invalid) => {
                 let sentence = format!("{invalid}; usage: {}", request.verb.usage());
@@ -27,14 +27,24 @@ impl Session {
     }
 
     /// Send a command on its way, noting whether the connection speaks for an agent.
-    pub(super) fn ask(&mut self, command: Command, reply_to: ReplyTo, push_to: Option<PushTo>) {
-        match (command, push_to) {
+    pub(super) fn ask(
+        &mut self,
+        command: Command,
+        reply_to: ReplyTo,
+        push_to: Option<PushTo>,
+        dispatch: &mut Dispatch,
+    ) {
+        let handed_in = match (command, push_to) {
             (Command::Attach(attach), Some(push_to)) => {
                 self.agent = Some(self.last_input);
-                self.context.durable.attach(attach, push_to, reply_to);
+                self.context.durable.attach(attach, push_to, reply_to)
             }
             (Command::Detach { .. }, _) if self.agent.is_some() => self.stop_agent(reply_to),
             (command, _) => self.context.durable.send(command, reply_to),
+        };
+        if let Err(refused) = handed_in {
+            self.context.metrics.requests_refused.add(1);
+            refused.answer(dispatch);
         }
     }
 

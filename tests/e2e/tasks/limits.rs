@@ -38,6 +38,21 @@ fn a_full_queue_takes_no_more_until_a_task_is_over() {
     submitter.expect_declined("TASK SUBMIT s q 2\r\nhi\r\n", "queue_full");
 }
 
+#[test]
+fn an_agent_that_reads_gets_all_that_its_credit_asks_for() {
+    // Three times what may wait for one connection.
+    const TASKS: usize = 24;
+    const PAYLOAD: usize = 1_000_000;
+    let Some(broker) = broker() else { return };
+    let mut submitter = broker.connect(QUIET);
+    let payload = "x".repeat(PAYLOAD);
+    let tasks: BTreeSet<u64> = (0..TASKS).map(|_| submitter.submit("q", &payload)).collect();
+    let mut agent = worker(&broker, &format!("alice credit={TASKS}"));
+    let offered: BTreeSet<u64> = (0..TASKS).map(|_| agent.offer().task).collect();
+    assert_eq!(offered, tasks);
+    agent.expect_nothing();
+}
+
 /// On each of some connections send what `prepare` makes of the connection's number, and behind it
 /// what `request` makes of that and every number below `BURST`; then see that each of these comes
 /// back once as the `number` of an answer.
