@@ -82,6 +82,8 @@ pub struct TaskView {
     pub submitted_ms: u64,
     /// When it last changed, in milliseconds since 1970 (UTC).
     pub updated_ms: u64,
+    /// The bytes that were submitted.
+    pub payload: Bytes,
     /// What its agent last reported.
     pub progress: Option<Bytes>,
     /// What came of it.
@@ -113,6 +115,8 @@ struct Json {
     submitted_ms: u64,
     #[serde(default)]
     updated_ms: u64,
+    payload: Option<String>,
+    payload_base64: Option<String>,
     progress: Option<String>,
     progress_base64: Option<String>,
     result: Option<String>,
@@ -139,6 +143,7 @@ impl TaskView {
             lost: json.lost,
             submitted_ms: json.submitted_ms,
             updated_ms: json.updated_ms,
+            payload: bytes(json.payload, json.payload_base64)?.unwrap_or_default(),
             progress: bytes(json.progress, json.progress_base64)?,
             result: bytes(json.result, json.result_base64)?,
             error: bytes(json.error, json.error_base64)?,
@@ -166,8 +171,9 @@ mod tests {
     fn a_view_holds_text_and_bytes() {
         let json = br#"{"task":17,"queue":"q","state":"dead","generation":2,"priority":1,
             "needs":["gpu"],"attempts":3,"attempts_max":3,"lost":0,"submitted_ms":5,"updated_ms":6,
-            "progress_base64":"/w==","error":"no file","dead":"failed","later":{"unknown":1}}"#;
+            "payload":"cat.png","progress_base64":"/w==","error":"no file","dead":"failed","later":{"unknown":1}}"#;
         let view = TaskView::parse(json).expect("a view");
+        assert_eq!(&view.payload[..], b"cat.png");
         assert_eq!(view.progress.as_deref(), Some(&b"\xff"[..]));
         assert_eq!(view.error.as_deref(), Some(&b"no file"[..]));
         assert_eq!((view.agent, view.result, view.state.is_final()), (None, None, true));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agentcom_client::{Priority, TaskId, TaskView};
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::output::{Output, insert_bytes};
@@ -100,14 +101,22 @@ fn view_text(view: &TaskView, output: &Output) -> String {
     if let Some(dead) = &view.dead {
         lines.push(format!("given up    {dead}"));
     }
-    for (name, bytes) in
-        [("progress", &view.progress), ("result", &view.result), ("error", &view.error)]
-    {
+    for (name, bytes) in byte_fields(view) {
         if let Some(bytes) = bytes {
             lines.push(format!("{name:<11} {}", String::from_utf8_lossy(bytes)));
         }
     }
     lines.join("\n")
+}
+
+/// What agents and submitters wrote, by its key.
+fn byte_fields(view: &TaskView) -> [(&'static str, Option<&Bytes>); 4] {
+    [
+        ("payload", Some(&view.payload)),
+        ("progress", view.progress.as_ref()),
+        ("result", view.result.as_ref()),
+        ("error", view.error.as_ref()),
+    ]
 }
 
 /// The same keys as in the broker's own JSON.
@@ -131,9 +140,7 @@ fn view_json(view: &TaskView) -> Value {
     if let Some(dead) = &view.dead {
         insert("dead", json!(dead));
     }
-    for (name, bytes) in
-        [("progress", &view.progress), ("result", &view.result), ("error", &view.error)]
-    {
+    for (name, bytes) in byte_fields(view) {
         if let Some(bytes) = bytes {
             insert_bytes(&mut object, name, bytes);
         }
