@@ -5,7 +5,7 @@
 //! sockets, after their records are on disk.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -67,7 +67,8 @@ impl Refused {
 }
 
 impl ReplyTo {
-    fn answer(self, outcome: Result<Reply, Rejection>, dispatch: &mut Dispatch) {
+    /// Tell whoever waits.
+    pub fn answer(self, outcome: Result<Reply, Rejection>, dispatch: &mut Dispatch) {
         match self {
             ReplyTo::Nobody => {}
             ReplyTo::Verb { outlet, tag } => {
@@ -113,22 +114,33 @@ pub enum PushTo {
 #[derive(Debug)]
 struct Pending {
     reply_to: ReplyTo,
-    /// The session that it makes an agent of, if it succeeds.
-    newcomer: Option<SessionId>,
+    change: Change,
+}
+
+/// What the answer to a request changes in who hears of offers.
+#[derive(Debug)]
+enum Change {
+    None,
+    /// If it is granted, the session's pushes go there.
+    Attaches(SessionId, PushTo),
+    /// The session hears of nothing more.
+    Detaches(SessionId),
 }
 
 impl Pending {
     /// Whether nothing depends on the answer.
     fn is_idle(&self) -> bool {
-        matches!(self.reply_to, ReplyTo::Nobody) && self.newcomer.is_none()
+        matches!((&self.reply_to, &self.change), (ReplyTo::Nobody, Change::None))
     }
 }
 
+/// What the threads of the doors and the commit thread share.
 #[derive(Debug, Default)]
 struct Waiting {
     requests: Mutex<HashMap<RequestId, Pending>>,
-    sessions: Mutex<HashMap<SessionId, PushTo>>,
     next_request: AtomicU64,
+    /// Sessions that speak for an agent.
+    agents: AtomicUsize,
 }
 
 impl Durable {
@@ -142,7 +154,12 @@ impl Durable {
         router: Arc<Router>,
     ) -> Result<Durable, StoreError> {
         let waiting = Arc::new(Waiting::default());
-        let doors = Doors { waiting: Arc::clone(&waiting), dispatch: Dispatch::new(router) };
+        let doors = Doors {
+            waiting: Arc::clone(&waiting),
+            sessions: HashMap::new(),
+            answered: Vec::new(),
+            dispatch: Dispatch::new(router),
+        };
         Ok(Durable { commit: commit::Durable::start(config, store, doors)?, waiting })
     }
 
@@ -156,10 +173,8 @@ impl Durable {
         push_to: PushTo,
         reply_to: ReplyTo,
     ) -> Result<(), Refused> {
-        let session = attach.session;
-        let was_known = self.waiting.sessions.lock().insert(session, push_to).is_some();
-        let newcomer = (!was_known).then_some(session);
-        self.hand_in(Command::Attach(attach), Pending { reply_to, newcomer })
+        let change = Change::Attaches(attach.session, push_to);
+        self.hand_in(Command::Attach(attach), Pending { reply_to, change })
     }
 
     /// Hand in a command. The answer goes to `reply_to`.
@@ -167,18 +182,27 @@ impl Durable {
     /// # Errors
     /// [`Refused`] if it cannot be taken in now; then it is the caller who answers.
     pub fn send(&self, command: Command, reply_to: ReplyTo) -> Result<(), Refused> {
-        self.hand_in(command, Pending { reply_to, newcomer: None })
+        let change = match command {
+            Command::Detach { session } => Change::Detaches(session),
+            _ => Change::None,
+        };
+        self.hand_in(command, Pending { reply_to, change })
     }
 
     fn hand_in(&self, command: Command, pending: Pending) -> Result<(), Refused> {
         let id = RequestId(self.waiting.next_request.fetch_add(1, Ordering::Relaxed));
+        if let ReplyTo::Verb { outlet, .. } = &pending.reply_to {
+            outlet.note_request();
+        }
         if !pending.is_idle() {
             self.waiting.requests.lock().insert(id, pending);
         }
         self.commit.send(Request { id, command }).map_err(|error| {
             let pending = self.waiting.requests.lock().remove(&id);
-            let reply_to =
-                pending.map_or(ReplyTo::Nobody, |pending| self.waiting.settle(pending, false));
+            let reply_to = pending.map_or(ReplyTo::Nobody, |pending| pending.reply_to);
+            if let ReplyTo::Verb { outlet, .. } = &reply_to {
+                outlet.note_answers(1);
+            }
             Refused { rejection: error.into(), reply_to }
         })
     }
@@ -195,15 +219,10 @@ impl Durable {
         })
     }
 
-    /// The session is over.
-    pub fn forget_session(&self, session: SessionId) {
-        self.waiting.sessions.lock().remove(&session);
-    }
-
     /// Sessions that speak for an agent.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.waiting.sessions.lock().len()
+        self.waiting.agents.load(Ordering::Relaxed)
     }
 
     /// How the plane is.
@@ -224,16 +243,6 @@ impl Durable {
     }
 }
 
-impl Waiting {
-    /// The request is answered, well or not.
-    fn settle(&self, pending: Pending, is_granted: bool) -> ReplyTo {
-        if let Some(session) = pending.newcomer.filter(|_| !is_granted) {
-            self.sessions.lock().remove(&session);
-        }
-        pending.reply_to
-    }
-}
-
 impl std::fmt::Debug for Durable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Durable").finish_non_exhaustive()
@@ -243,23 +252,47 @@ impl std::fmt::Debug for Durable {
 /// How the commit thread speaks to the world.
 struct Doors {
     waiting: Arc<Waiting>,
+    /// Who hears of offers. Changed only by answers, so in the order of the core.
+    sessions: HashMap<SessionId, PushTo>,
+    /// Connections that were answered since the last flush.
+    answered: Vec<Arc<Outlet>>,
     dispatch: Dispatch,
 }
 
 impl Voice for Doors {
     fn reply(&mut self, request: RequestId, outcome: Result<Reply, Rejection>) {
         let Some(pending) = self.waiting.requests.lock().remove(&request) else { return };
-        let reply_to = self.waiting.settle(pending, outcome.is_ok());
-        reply_to.answer(outcome, &mut self.dispatch);
+        match pending.change {
+            Change::None => {}
+            Change::Attaches(session, push_to) if outcome.is_ok() => {
+                self.sessions.insert(session, push_to);
+            }
+            Change::Attaches(..) => {}
+            Change::Detaches(session) => {
+                self.sessions.remove(&session);
+            }
+        }
+        self.waiting.agents.store(self.sessions.len(), Ordering::Relaxed);
+        if let ReplyTo::Verb { outlet, .. } = &pending.reply_to {
+            self.answered.push(Arc::clone(outlet));
+        }
+        pending.reply_to.answer(outcome, &mut self.dispatch);
     }
 
     fn deliver(&mut self, session: SessionId, push: Push) {
         let push_to = match push {
-            Push::Replaced => self.waiting.sessions.lock().remove(&session),
-            _ => self.waiting.sessions.lock().get(&session).cloned(),
+            Push::Replaced => self.sessions.remove(&session),
+            _ => self.sessions.get(&session).cloned(),
         };
+        self.waiting.agents.store(self.sessions.len(), Ordering::Relaxed);
         match push_to {
-            Some(PushTo::Verb { outlet }) => words::push(self.dispatch.buffer(&outlet), &push),
+            Some(PushTo::Verb { outlet }) => {
+                let buffer = self.dispatch.buffer(&outlet);
+                let before = buffer.len();
+                words::push(buffer, &push);
+                // Its credit asked for them all at once; reading them takes it a while.
+                outlet.allow(buffer.len() - before);
+            }
             Some(PushTo::Subject { subject }) => {
                 self.dispatch.announce(&subject, json::push(&push).to_string().as_bytes());
             }
@@ -276,5 +309,8 @@ impl Voice for Doors {
 
     fn flush(&mut self) {
         self.dispatch.flush();
+        for outlet in self.answered.drain(..) {
+            outlet.note_answers(1);
+        }
     }
 }

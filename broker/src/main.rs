@@ -60,6 +60,13 @@ fn serve(args: &ServeArgs) -> ExitCode {
     if let Err(error) = logging::start(args.log, &args.log_level) {
         return complain(&error, 2);
     }
+    // A broken invariant of our own: stop, and recover from the store. A thread that went on
+    // without its neighbour would only hide it.
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        std::process::abort();
+    }));
     match server::run(&loaded.config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error, 1),

@@ -149,7 +149,8 @@ async fn serve(
     tracing::info!(tcp = %addresses.tcp, http = %addresses.http, "listening");
 
     let [interrupt, terminate] = &mut stop_signals;
-    let outcome = tokio::select! {
+    let mut is_lame = false;
+    let mut outcome = tokio::select! {
         () = listener.run(&workers) => Ok(()),
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
@@ -159,19 +160,23 @@ async fn serve(
             Err(ServeError::StoreFailed { reason })
         }
         _ = lame_duck_signal.recv() => {
-            tracing::info!("lame duck: no new connections; clients are told to go elsewhere");
-            context.lame_duck.raise();
-            registry.all().iter().for_each(|outlet| outlet.wake());
-            tokio::select! {
-                () = everybody_is_gone(&registry) => {}
-                () = tokio::time::sleep(config.timeouts.lame_duck) => {}
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            is_lame = true;
             Ok(())
         }
     };
     drop(listener);
+    if is_lame {
+        tracing::info!("lame duck: no new connections; clients are told to go elsewhere");
+        context.lame_duck.raise();
+        registry.all().iter().for_each(|outlet| outlet.wake());
+        tokio::select! {
+            () = everybody_is_gone(&registry) => {}
+            () = tokio::time::sleep(config.timeouts.lame_duck) => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            reason = store_failure(&durable) => outcome = Err(ServeError::StoreFailed { reason }),
+        }
+    }
     tracing::info!("stopping");
     let _ = stop_http.send(true);
     let stopping = durable.clone();

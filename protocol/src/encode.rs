@@ -102,21 +102,45 @@ pub fn declined(out: &mut Vec<u8>, tag: &str, code: &str, sentence: &str) {
     words(out, &["ERR", tag, code, &format!("'{sentence}'")], None);
 }
 
-/// A number in decimal digits.
+/// A number in decimal digits, appended.
 #[inline]
-pub fn decimal(out: &mut Vec<u8>, mut value: u64) {
+pub fn decimal(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(Decimal::new(value).as_bytes());
+}
+
+/// A number in decimal digits, on the stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
+    digits: [u8; Decimal::DIGITS_MAX],
+    start: usize,
+}
+
+impl Decimal {
+    /// Digits of the largest number.
     const DIGITS_MAX: usize = 20;
-    let mut digits = [0u8; DIGITS_MAX];
-    let mut at = DIGITS_MAX;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
+
+    /// The digits of `value`.
+    #[inline]
+    #[must_use]
+    pub fn new(mut value: u64) -> Decimal {
+        let mut digits = [0; Decimal::DIGITS_MAX];
+        let mut start = Decimal::DIGITS_MAX;
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (value % 10) as u8;
+            value /= 10;
+            if value == 0 {
+                return Decimal { digits, start };
+            }
         }
     }
-    out.extend_from_slice(&digits[at..]);
+
+    /// The digits, without leading zeros.
+    #[inline]
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.digits[self.start..]
+    }
 }
 
 fn reply_sizes_payload(

@@ -188,6 +188,12 @@ impl Verb {
         format!("{} {}", self.row().family, self.row().action)
     }
 
+    /// The same request as a subject has it, behind `$AC.API.`.
+    #[must_use]
+    pub fn endpoint(self) -> String {
+        format!("{}.{}", self.row().family, self.row().action)
+    }
+
     /// The shape of the line.
     #[must_use]
     pub fn usage(self) -> String {

@@ -16,8 +16,9 @@ const DESCRIPTORS: u32 = 256;
 /// too, which may open no more than a thousand.)
 const ATTEMPTS: usize = 1000;
 const STUBBORN: usize = 300;
-/// How many crowds there are where they keep coming.
+/// Where they keep coming, how many crowds there are, and how many of each stay.
 const CROWDS: usize = 2;
+const CROWD: usize = 250;
 /// How often the broker pings, which is how this test waits without sleeping.
 const PING_MS: u64 = 500;
 /// How many pings the broker is watched for.
@@ -56,7 +57,7 @@ fn a_crowd_at_the_door_spoils_nothing_for_those_inside() {
 #[test]
 fn a_crowd_that_keeps_coming_does_not_stop_the_store() {
     // Enough for the store to need new files in between.
-    const TASKS: usize = 64;
+    const TASKS: usize = 100;
     const PAYLOAD: usize = 1_000_000;
     if oracle::skips("it raises and reserves descriptors in another way") {
         return;
@@ -84,7 +85,7 @@ fn crowd(broker: &Broker, is_over: &AtomicBool) {
     let mut crowd = VecDeque::new();
     while !is_over.load(Ordering::Relaxed) {
         crowd.extend(TcpStream::connect_timeout(&broker.tcp(), PATIENCE));
-        if crowd.len() > STUBBORN / CROWDS {
+        if crowd.len() > CROWD {
             crowd.pop_front();
         }
     }

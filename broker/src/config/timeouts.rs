@@ -26,9 +26,10 @@ settings! {
         "ping_max" ping_max: usize = 2, in 1..=1_000;
         /// From the first byte of a message to its last. 30 s: the largest one, at 35 kB/s.
         "half_frame_ms" half_frame: Duration = ms(30_000), in 1..=DAY;
-        /// How long output may wait for a client that does not read. 2 s: longer than any hiccup
-        /// of a healthy client; after that it is a slow consumer, is told so, and is cut.
-        "write_ms" write: Duration = ms(2_000), in 1..=DAY;
+        /// How long output may wait for a client that takes none of it. 10 s: the system reports
+        /// progress only when a third of its own buffer (up to 4 MB) has been read, so this is
+        /// what a reader of 150 kB/s needs; a fast flood meets `pending_bytes_max` long before.
+        "write_ms" write: Duration = ms(10_000), in 1..=DAY;
         /// How long clients have to move elsewhere after SIGUSR2. 10 s: NATS clients reconnect
         /// in 2 s, with some jitter.
         "lame_duck_ms" lame_duck: Duration = ms(10_000), in 1..=DAY;

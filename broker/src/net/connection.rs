@@ -6,7 +6,7 @@
 //!   └──(socket breaks)───────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! *Closing* gives the last words a chance to be sent; *parting* has said them and reads what the
+//! A client that stops sending while requests are open is *owed* their answers first. *Closing* gives the last words a chance to be sent; *parting* has said them and reads what the
 //! client still sends until it hangs up too, because a socket closed over unread bytes is reset and
 //! takes the last words with it.
 
@@ -41,13 +41,23 @@ pub(super) struct Connection {
     /// When the frame in `partial` began.
     partial_since: Tick,
     stall: Option<Stall>,
+    /// `partial` may begin with whole frames.
+    has_backlog: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    Closing { until: Tick },
-    Parting { until: Tick },
+    /// The client sends no more, but is owed answers.
+    Owed {
+        until: Tick,
+    },
+    Closing {
+        until: Tick,
+    },
+    Parting {
+        until: Tick,
+    },
     Over,
 }
 
@@ -82,6 +92,7 @@ impl Connection {
             charged: 0,
             partial_since: Tick(0),
             stall: None,
+            has_backlog: false,
         }
     }
 
@@ -135,6 +146,19 @@ impl Connection {
     }
 
     fn poll_input(&mut self, context: &mut Context<'_>, now: Tick) -> Poll<()> {
+        if std::mem::take(&mut self.has_backlog) {
+            let bytes = std::mem::take(&mut self.partial);
+            let handled = self.handle_owned_input(bytes, now);
+            self.worker.want_flush();
+            return match handled {
+                Err(Close::Quit) => self.settle(now),
+                Err(close) => self.close(now, close),
+                Ok(()) => {
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            };
+        }
         loop {
             let in_place = self.needed <= READ_BYTES / 2;
             let worker = Rc::clone(&self.worker);
@@ -150,7 +174,7 @@ impl Connection {
                 // It may only have stopped sending: what it is still owed goes out.
                 Ok(0) => {
                     drop(shared);
-                    return self.close(now, Close::ByClient);
+                    return self.settle(now);
                 }
                 Ok(_) => {}
                 Err(_) => {
@@ -161,12 +185,12 @@ impl Connection {
             let filled = if in_place {
                 let is_full = shared.len() == shared.capacity();
                 let partial = std::mem::take(&mut self.partial);
-                self.handle_input(&shared, partial, now).map(|()| is_full)
+                self.handle_input(&shared, partial, now).map(|()| is_full || self.has_backlog)
             } else {
                 let bytes = std::mem::take(&mut self.partial);
                 if bytes.len() < self.needed {
-                    self.partial = bytes;
-                    Ok(false)
+                    self.session.note_input(now);
+                    self.keep(bytes, self.needed, now, false).map(|()| false)
                 } else {
                     self.handle_owned_input(bytes, now).map(|()| true)
                 }
@@ -174,6 +198,7 @@ impl Connection {
             drop(shared);
             self.worker.want_flush();
             match filled {
+                Err(Close::Quit) => return self.settle(now),
                 Err(close) => return self.close(now, close),
                 // There is probably more: let the turn end first.
                 Ok(true) => {
@@ -190,6 +215,7 @@ impl Connection {
     fn handle_input(&mut self, input: &[u8], mut partial: Vec<u8>, now: Tick) -> Result<(), Close> {
         let taken =
             self.session.handle_input(input, now, &mut self.worker.dispatch.borrow_mut())?;
+        self.has_backlog = taken.is_cut_short;
         let rest = &input[taken.consumed..];
         let is_new = taken.consumed > 0 || partial.is_empty();
         if rest.is_empty() {
@@ -204,6 +230,7 @@ impl Connection {
     fn handle_owned_input(&mut self, mut bytes: Vec<u8>, now: Tick) -> Result<(), Close> {
         let taken =
             self.session.handle_input(&bytes, now, &mut self.worker.dispatch.borrow_mut())?;
+        self.has_backlog = taken.is_cut_short;
         let kept = if taken.consumed == bytes.len() {
             Vec::new()
         } else if taken.consumed == 0 {
@@ -229,7 +256,9 @@ impl Connection {
         self.needed = if self.partial.is_empty() { 0 } else { needed };
         let missing = self.needed.saturating_sub(self.partial.len());
         if self.needed > READ_BYTES / 2 {
-            // The rest of the frame and no more, so that the next frame is read in place again.
+            // At most the rest of the frame, so that the next frame is read in place again; and not
+            // much more than has arrived, so that an announcement alone costs nothing.
+            let missing = missing.min(self.partial.len().max(READ_BYTES));
             self.partial.reserve_exact(missing);
         }
         let memory = self.partial.capacity();
@@ -241,10 +270,27 @@ impl Connection {
         if self.worker.limits.budget.charge(memory) || memory <= READ_BYTES {
             return Ok(());
         }
+        self.session.reject_for_memory(&mut self.worker.dispatch.borrow_mut());
         Err(Close::Memory)
     }
 
+    /// The client has said its last; answers to what it asked for may still be on their way.
+    fn settle(&mut self, now: Tick) -> Poll<()> {
+        self.phase = Phase::Owed { until: Tick(now.0 + CLOSING_MS) };
+        Poll::Ready(())
+    }
+
+    fn poll_owed(&mut self, context: &mut Context<'_>, now: Tick, until: Tick) -> Poll<()> {
+        let is_broken = self.poll_output(context, now) == Poll::Ready(false);
+        if self.outlet.awaits_answers() && !is_broken && !self.outlet.is_closed() && now < until {
+            return Poll::Pending;
+        }
+        self.close(now, Close::ByClient)
+    }
+
     fn close(&mut self, now: Tick, close: Close) -> Poll<()> {
+        self.partial = Vec::new();
+        self.worker.limits.budget.release(std::mem::take(&mut self.charged));
         self.session.handle_close(close, self.outlet.was_cut());
         // What the session had to say is still in the worker's buffers.
         self.worker.dispatch.borrow_mut().flush();
@@ -293,7 +339,7 @@ impl Connection {
 
     fn next_deadline(&self) -> Tick {
         match self.phase {
-            Phase::Closing { until } | Phase::Parting { until } => until,
+            Phase::Owed { until } | Phase::Closing { until } | Phase::Parting { until } => until,
             Phase::Over => Tick(0),
             Phase::Open => {
                 let mut deadline = self.session.next_deadline();
@@ -319,6 +365,7 @@ impl Future for Connection {
             let now = connection.worker.clock.tick();
             let step = match connection.phase {
                 Phase::Open => connection.poll_open(context, now),
+                Phase::Owed { until } => connection.poll_owed(context, now, until),
                 Phase::Closing { until } => connection.poll_closing(context, now, until),
                 Phase::Parting { until } => connection.poll_parting(context, now, until),
                 Phase::Over => return Poll::Ready(()),
@@ -338,5 +385,8 @@ impl Drop for Connection {
         self.worker.limits.budget.release(self.charged);
         self.worker.clear_alarm(&self.alarm);
         self.worker.registry.leave(&self.outlet);
+        if self.session.was_welcome() {
+            self.worker.registry.dismiss();
+        }
     }
 }

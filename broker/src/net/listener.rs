@@ -53,11 +53,11 @@ impl Listener {
                     continue;
                 }
             };
-            let is_welcome = self.registry.len() < self.connections_max;
             let socket = prepare(&stream).and_then(|()| stream.into_std());
             match socket {
                 Ok(socket) => {
                     turn = (turn + 1) % workers.len();
+                    let is_welcome = self.registry.admit(self.connections_max);
                     let _ =
                         workers[turn].give(NewConnection { socket, peer: peer.ip(), is_welcome });
                 }

@@ -38,11 +38,17 @@ pub struct Outlet {
     limits: Arc<OutletLimits>,
     queue: Mutex<Queue>,
     pending: AtomicUsize,
+    /// Bytes that the client asked for and that may wait beyond the limit, until all is sent.
+    allowance: AtomicUsize,
     /// Bytes that were queued and then written; tells a slow receiver from one that stands still.
     drained: AtomicU64,
     /// No more frames are taken.
     closed: AtomicBool,
     ended_subscriptions: AtomicU32,
+    /// Requests to the durable plane that are not answered yet.
+    open_requests: AtomicU32,
+    /// The owner wants to know when there is none left.
+    is_owed: AtomicBool,
     owner: AtomicWaker,
 }
 
@@ -58,12 +64,6 @@ pub enum Cut {
 }
 
 impl Cut {
-    /// What the client is told in its last `-ERR`.
-    #[must_use]
-    pub fn wire_text(self) -> &'static str {
-        "Slow Consumer"
-    }
-
     /// For the log.
     #[must_use]
     pub fn reason(self) -> &'static str {
@@ -86,6 +86,8 @@ struct Queue {
     cut: Option<Cut>,
 }
 
+/// What a client that is cut off is told in its last `-ERR`.
+const CUT_TEXT: &str = "Slow Consumer";
 /// A queued chunk grows up to this size before a new one is started, so that many small sends to a
 /// receiver that lags cost no allocation each.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -103,9 +105,12 @@ impl Outlet {
             limits,
             queue: Mutex::new(queue),
             pending: AtomicUsize::new(0),
+            allowance: AtomicUsize::new(0),
             drained: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             ended_subscriptions: AtomicU32::new(0),
+            open_requests: AtomicU32::new(0),
+            is_owed: AtomicBool::new(false),
             owner: AtomicWaker::new(),
         }
     }
@@ -149,6 +154,7 @@ impl Outlet {
             let Some(socket) = &queue.socket else { return };
             match socket.try_write(bytes) {
                 Ok(written) if written == bytes.len() => {
+                    self.allowance.store(0, Ordering::Relaxed);
                     bytes.clear();
                     return;
                 }
@@ -166,13 +172,20 @@ impl Outlet {
         self.owner.wake();
     }
 
+    /// Let `bytes` more wait than the limit says, until everything is sent. For what a client asked
+    /// for in a quantity that is limited elsewhere: offers, of which its credit is the limit. They
+    /// still count in the budget of all connections.
+    pub fn allow(&self, bytes: usize) {
+        self.allowance.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Cut the client off: drop what waits, tell it why, take no more.
     pub fn cut(&self, cut: Cut) {
         self.cut_locked(&mut self.queue.lock(), cut);
         self.owner.wake();
     }
 
-    /// Take no more frames. What waits is still sent; then the owner closes.
+    /// Take no more frames. What is queued here is still sent; then the owner closes.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.owner.wake();
@@ -210,13 +223,31 @@ impl Outlet {
         self.ended_subscriptions.load(Ordering::Relaxed)
     }
 
+    /// A request was handed to the durable plane, to be answered on this connection.
+    pub fn note_request(&self) {
+        self.open_requests.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// So many of them are answered, and the answers sent.
+    pub fn note_answers(&self, count: u32) {
+        let before = self.open_requests.fetch_sub(count, Ordering::SeqCst);
+        if before == count && self.is_owed.load(Ordering::SeqCst) {
+            self.owner.wake();
+        }
+    }
+
+    /// Whether answers are still to come. If so, the owner is woken by the last one.
+    pub(super) fn awaits_answers(&self) -> bool {
+        self.is_owed.store(true, Ordering::SeqCst);
+        self.open_requests.load(Ordering::SeqCst) > 0
+    }
+
     /// Register the connection's task, to be woken by senders and by [`Outlet::wake`].
     pub(super) fn register(&self, waker: &Waker) {
         self.owner.register(waker);
     }
 
-    /// Write what waits. `Ready(true)`: some was written or nothing waits; `Ready(false)`: the
-    /// socket is broken; `Pending`: it takes nothing now and the task will be woken.
+    /// Write what waits. `Ready(true)`: all of it was written; `Ready(false)`: the socket is broken; `Pending`: it takes nothing now and the task will be woken.
     pub(super) fn poll_drain(&self, context: &mut Context<'_>) -> Poll<bool> {
         let mut queue = self.queue.lock();
         while !queue.chunks.is_empty() {
@@ -267,7 +298,8 @@ impl Outlet {
                 queue.sent = sent;
             }
         }
-        if pending > self.limits.pending_bytes_max {
+        let allowance = self.allowance.load(Ordering::Relaxed);
+        if pending > self.limits.pending_bytes_max.saturating_add(allowance) {
             self.cut_locked(queue, Cut::PendingBytes);
         } else if !fits && pending > self.limits.budget_share() {
             self.cut_locked(queue, Cut::Memory);
@@ -279,8 +311,12 @@ impl Outlet {
             return;
         }
         queue.cut = Some(cut);
-        let mut last = unfinished_frame(queue).unwrap_or_default();
-        encode::error(&mut last, cut.wire_text());
+        let mut last = Vec::new();
+        // In the middle of something that is no frame, an error would only be more garbage.
+        if let Some(rest) = unfinished_frame(queue) {
+            last = rest;
+            encode::error(&mut last, CUT_TEXT);
+        }
         self.forget_pending();
         let _ = self.limits.budget.charge(last.len());
         self.pending.store(last.len(), Ordering::Relaxed);
@@ -318,13 +354,14 @@ impl Outlet {
             queue.chunks.pop_front();
         }
         queue.chunks = VecDeque::new();
+        self.allowance.store(0, Ordering::Relaxed);
     }
 }
 
 impl OutletLimits {
     /// When the budget is exceeded, only receivers that hold at least this much are cut, so that
     /// one who is merely unlucky with its timing is not.
-    fn budget_share(&self) -> usize {
+    pub(super) fn budget_share(&self) -> usize {
         self.pending_bytes_max / 16
     }
 }

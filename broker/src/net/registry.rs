@@ -1,6 +1,7 @@
 //! Every connection of the broker, by place.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -11,6 +12,7 @@ use super::outlet::Outlet;
 #[derive(Debug, Default)]
 pub struct Registry {
     places: Mutex<Places>,
+    admitted: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +40,18 @@ impl Registry {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Let one more in, unless `connections_max` are in. To be called before the connection is
+    /// entered, so that a crowd at the door is counted while it waits for its workers.
+    pub fn admit(&self, connections_max: usize) -> bool {
+        let is_room = |admitted| (admitted < connections_max).then_some(admitted + 1);
+        self.admitted.fetch_update(Ordering::SeqCst, Ordering::SeqCst, is_room).is_ok()
+    }
+
+    /// One that was admitted is gone.
+    pub fn dismiss(&self) {
+        self.admitted.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Find a place for a connection; `make` is given its place and its number.

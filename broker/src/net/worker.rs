@@ -142,7 +142,10 @@ impl Worker {
                 Ok(connection) => {
                     connections.spawn_local(connection);
                 }
-                Err(error) => tracing::debug!(%error, "a connection was over before it began"),
+                Err(error) => {
+                    self.registry.dismiss();
+                    tracing::debug!(%error, "a connection was over before it began");
+                }
             }
             while connections.try_join_next().is_some() {}
         }
@@ -229,14 +232,20 @@ impl Worker {
 
     /// While the broker holds more than it may, cut those off for whom it holds the most.
     fn relieve_memory(&self) {
-        while self.limits.budget.is_exceeded() {
-            let largest = self.registry.all().into_iter().max_by_key(|o| o.pending_bytes());
-            match largest {
-                Some(outlet) if outlet.pending_bytes() > 0 && !outlet.is_closed() => {
-                    outlet.cut(Cut::Memory);
-                }
-                _ => return,
+        if !self.limits.budget.is_exceeded() {
+            return;
+        }
+        let mut outlets = self.registry.all();
+        // Half-received frames are in the budget too, and are refused where they grow; a receiver
+        // that holds next to nothing is not cut for them.
+        let share = self.limits.budget_share();
+        outlets.retain(|outlet| !outlet.is_closed() && outlet.pending_bytes() > share);
+        outlets.sort_by_key(|outlet| std::cmp::Reverse(outlet.pending_bytes()));
+        for outlet in outlets {
+            if !self.limits.budget.is_exceeded() {
+                return;
             }
+            outlet.cut(Cut::Memory);
         }
     }
 }

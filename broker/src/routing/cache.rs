@@ -13,9 +13,11 @@ pub(super) struct RouteCache {
     weight: usize,
 }
 
-/// Room for routes, in targets: about 40 MB if every route has one target and a subject of 30
-/// bytes. A hundred thousand hot subjects must fit; beyond it the cache starts anew.
-const WEIGHT_MAX: usize = 262_144;
+/// Memory for routes, in bytes. 64 MiB: a hundred thousand hot subjects with a receiver each must
+/// fit into a thread's cache; beyond it the cache starts anew.
+const WEIGHT_MAX: usize = 64 << 20;
+/// What a place in the table costs beside the subject and the route.
+const PLACE_BYTES: usize = 32;
 
 impl RouteCache {
     /// The route of `subject`, worked out by `router` if it is new or stale.
@@ -37,10 +39,11 @@ impl RouteCache {
             *old = route;
             return place;
         }
-        if self.weight + route.weight() > WEIGHT_MAX {
+        let weight = route.weight() + subject.len() + PLACE_BYTES;
+        if self.weight + weight > WEIGHT_MAX {
             *self = RouteCache::default();
         }
-        self.weight += route.weight();
+        self.weight += weight;
         let place = u32::try_from(self.routes.len()).expect("routes are limited by their weight");
         self.routes.push(route);
         self.places.insert(subject.into(), place);

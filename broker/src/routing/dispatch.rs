@@ -13,6 +13,8 @@ use super::router::Router;
 use super::subscription::Take;
 use crate::net::Outlet;
 use agentcom_protocol::Publish;
+use agentcom_protocol::encode::Decimal;
+use smallvec::SmallVec;
 
 /// One thread's share of the routing plane.
 #[derive(Debug)]
@@ -30,6 +32,10 @@ struct Hands {
     shared_frame: Vec<u8>,
     /// Turns the queue groups.
     turn: u64,
+    /// Bytes put into the buffers since they were last handed over.
+    staged_bytes: usize,
+    /// Targets looked at since that was last asked.
+    work: usize,
 }
 
 /// Who publishes.
@@ -104,7 +110,13 @@ impl Dispatch {
 
     /// Hand everything over.
     pub fn flush(&mut self) {
-        self.hands.buffers.flush();
+        self.hands.flush();
+    }
+
+    /// Receivers looked at since this was last asked: what a caller has used of its turn.
+    #[must_use]
+    pub fn take_work(&mut self) -> usize {
+        std::mem::take(&mut self.hands.work)
     }
 }
 
@@ -118,20 +130,27 @@ impl Hands {
         publish: &Publish<'_>,
     ) -> usize {
         let deaf = origin.filter(|origin| !origin.echo).map(|origin| origin.outlet.id());
+        self.work += 1 + route.plain.len();
         let sizes = Sizes::of(publish);
         let mut receivers = 0;
         let mut frame_is_built = false;
         for (at, target) in route.plain.iter().enumerate() {
             frame_is_built &= target.repeats;
-            if Some(target.subscription.outlet.id()) == deaf || !take(router, target) {
+            let outlet = &target.subscription.outlet;
+            if Some(outlet.id()) == deaf || outlet.is_closed() || !take(router, target) {
                 continue;
             }
             receivers += 1;
-            let buffer = self.buffers.of(&target.subscription.outlet);
+            if self.staged_bytes > STAGED_BYTES_MAX {
+                self.flush();
+            }
+            let buffer = self.buffers.of(outlet);
+            let before = buffer.len();
             let is_alone =
                 !target.repeats && route.plain.get(at + 1).is_none_or(|next| !next.repeats);
             if is_alone {
                 append_frame(buffer, route, target, publish, &sizes);
+                self.staged_bytes += buffer.len() - before;
                 continue;
             }
             if !frame_is_built {
@@ -140,6 +159,7 @@ impl Hands {
                 frame_is_built = true;
             }
             extend(buffer, &self.shared_frame);
+            self.staged_bytes += self.shared_frame.len();
         }
         for members in &route.groups {
             let is_taken = self.deliver_to_one(router, route, members, deaf, publish, &sizes);
@@ -165,10 +185,21 @@ impl Hands {
             if Some(outlet.id()) == deaf || outlet.is_closed() || !take(router, target) {
                 continue;
             }
-            append_frame(self.buffers.of(outlet), route, target, publish, sizes);
+            if self.staged_bytes > STAGED_BYTES_MAX {
+                self.flush();
+            }
+            let buffer = self.buffers.of(outlet);
+            let before = buffer.len();
+            append_frame(buffer, route, target, publish, sizes);
+            self.staged_bytes += buffer.len() - before;
             return true;
         }
         false
+    }
+
+    fn flush(&mut self) {
+        self.staged_bytes = 0;
+        self.buffers.flush();
     }
 
     /// The next member in turn, unless another one has less waiting for it.
@@ -201,49 +232,38 @@ fn take(router: &Router, target: &Target) -> bool {
     }
 }
 
+/// All buffers of a thread are handed over when they hold this much together. 16 MiB: a full read
+/// to a hundred receivers; without it, one large message to a thousand would fill a gigabyte.
+const STAGED_BYTES_MAX: usize = 16 << 20;
+
 /// `size CRLF` of a message, with and without its header block.
 struct Sizes {
-    text: Vec24,
+    text: SizeText,
     /// Where the part without the header block starts; the whole text where there is none.
     plain_at: usize,
     body_at: usize,
 }
 
-/// A few digits on the stack.
-type Vec24 = smallvec::SmallVec<[u8; 48]>;
+/// Two sizes on the stack: each has at most nine digits.
+type SizeText = SmallVec<[u8; 48]>;
 
 impl Sizes {
     #[inline]
     fn of(publish: &Publish<'_>) -> Sizes {
-        let mut text = Vec24::new();
+        let mut text = SizeText::new();
         let header_bytes = publish.header_bytes.unwrap_or(0);
         if header_bytes > 0 {
-            append_decimal(&mut text, header_bytes);
+            text.extend_from_slice(Decimal::new(header_bytes as u64).as_bytes());
             text.push(b' ');
-            append_decimal(&mut text, publish.payload.len());
+            text.extend_from_slice(Decimal::new(publish.payload.len() as u64).as_bytes());
             text.extend_from_slice(b"\r\n");
         }
         let plain_at = text.len();
-        append_decimal(&mut text, publish.payload.len() - header_bytes);
+        let body_bytes = (publish.payload.len() - header_bytes) as u64;
+        text.extend_from_slice(Decimal::new(body_bytes).as_bytes());
         text.extend_from_slice(b"\r\n");
         Sizes { text, plain_at, body_at: header_bytes }
     }
-}
-
-#[inline]
-fn append_decimal(text: &mut Vec24, mut value: usize) {
-    const DIGITS_MAX: usize = 20;
-    let mut digits = [0u8; DIGITS_MAX];
-    let mut at = DIGITS_MAX;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    text.extend_from_slice(&digits[at..]);
 }
 
 #[inline]
@@ -296,6 +316,9 @@ struct Buffers {
     buffers: Vec<Buffer>,
     /// The first so many of `buffers` are in use.
     used: usize,
+    /// Most that were in use since idle ones were last given up.
+    used_max: usize,
+    flushes: u32,
 }
 
 #[derive(Debug, Default)]
@@ -307,6 +330,8 @@ struct Buffer {
 /// One buffer is handed over before the end of the turn when it holds this much: a write of this
 /// size costs little more per byte than any larger one, and the receiver can start.
 const BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// Buffers that no turn used for so many are given up.
+const FLUSHES_BETWEEN_TRIMS: u32 = 1024;
 /// Buffers keep their memory between turns up to this much in all, per thread.
 const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -338,7 +363,7 @@ impl Buffers {
         }
         let place = self.used;
         self.used += 1;
-        self.places[index] = u32::try_from(self.used).expect("connections are limited to 65536");
+        self.places[index] = u32::try_from(self.used).expect("connections are limited below 2^32");
         let buffer = &mut self.buffers[place];
         buffer.outlet = Some(Arc::clone(outlet));
         &mut buffer.bytes
@@ -365,6 +390,13 @@ impl Buffers {
                 *bytes = Vec::new();
             }
         }
+        self.used_max = self.used_max.max(self.used);
         self.used = 0;
+        self.flushes += 1;
+        if self.flushes >= FLUSHES_BETWEEN_TRIMS {
+            self.buffers.truncate(self.used_max);
+            self.used_max = 0;
+            self.flushes = 0;
+        }
     }
 }

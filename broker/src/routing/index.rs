@@ -77,6 +77,16 @@ impl<T: Keyed> Index<T> {
         removed
     }
 
+    /// Of the values under `filter`, keep those that `keep` wants.
+    pub fn retain(&mut self, filter: Filter<'_>, keep: impl Fn(&T) -> bool) {
+        let removed = if filter.is_literal() {
+            self.retain_literal(filter.as_str(), keep)
+        } else {
+            self.wildcard.retain(filter.as_str(), keep)
+        };
+        self.len -= removed;
+    }
+
     /// Append every value whose filter wants `subject`, in no particular order.
     pub fn matching(&self, subject: &str, found: &mut Vec<T>) {
         let hash = self.hasher.hash_one(subject.as_bytes());
@@ -99,6 +109,19 @@ impl<T: Keyed> Index<T> {
             values.swap_remove(position);
         }
         true
+    }
+
+    fn retain_literal(&mut self, subject: &str, keep: impl Fn(&T) -> bool) -> usize {
+        let Entry::Occupied(mut entry) = self.literal_entry(subject) else { return 0 };
+        let values = entry.get_mut();
+        let before = values.len();
+        // The first value is the key of all, so the place must not be left without any.
+        if !values.iter().any(&keep) {
+            entry.remove();
+            return before;
+        }
+        values.retain(|value| keep(value));
+        before - values.len()
     }
 
     fn literal_entry(&mut self, subject: &str) -> Entry<'_, SmallVec<[T; 1]>> {
@@ -129,6 +152,7 @@ mod tests {
     enum Step {
         Subscribe(String),
         Unsubscribe(usize),
+        KeepOdd(String),
         Publish(String),
     }
 
@@ -168,6 +192,7 @@ mod tests {
         prop_oneof![
             3 => filter().prop_map(Step::Subscribe),
             2 => any::<usize>().prop_map(Step::Unsubscribe),
+            1 => filter().prop_map(Step::KeepOdd),
             3 => subject().prop_map(Step::Publish),
         ]
     }
@@ -191,6 +216,10 @@ mod tests {
                         prop_assert!(!index.remove(checked(&kept.filter), &kept));
                     }
                     Step::Unsubscribe(_) => {}
+                    Step::KeepOdd(text) => {
+                        index.retain(checked(&text), |kept| kept.number % 2 == 1);
+                        list.retain(|kept| *kept.filter != *text || kept.number % 2 == 1);
+                    }
                     Step::Publish(text) => {
                         let mut found = Vec::new();
                         index.matching(&text, &mut found);

@@ -22,6 +22,6 @@ pub use dispatch::{Delivered, Dispatch, Origin};
 pub use index::{Index, Keyed};
 pub use permissions::{Entry, Permissions, Rules};
 pub use route::Destination;
-pub(crate) use route::{API_PREFIX, EVENT_PREFIX};
+pub(crate) use route::{API_PREFIX, BROKER_PREFIX, EVENT_PREFIX};
 pub use router::Router;
 pub use subscription::Subscription;

@@ -47,6 +47,8 @@ pub(super) struct Target {
     pub(super) repeats: bool,
 }
 
+/// What clients do not publish among themselves.
+pub(crate) const BROKER_PREFIX: &str = "$AC.";
 /// Requests to the broker.
 pub(crate) const API_PREFIX: &str = "$AC.API.";
 /// What the broker tells the world.
@@ -121,9 +123,10 @@ impl Route {
         self.plain.is_empty() && self.groups.is_empty()
     }
 
-    /// How much of a cache's room the route takes, in targets.
+    /// Memory that the route takes in a cache, about, in bytes, without its subject.
     pub(super) fn weight(&self) -> usize {
-        1 + self.plain.len() + self.groups.iter().map(Vec::len).sum::<usize>()
+        let targets = self.plain.len() + self.groups.iter().map(Vec::len).sum::<usize>();
+        size_of::<Route>() + self.prefixes.len() + targets * size_of::<Target>()
     }
 
     /// `HMSG subject sid `

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use super::index::Index;
+use super::index::{Index, Keyed};
 use super::route::Route;
 use super::subscription::Subscription;
 use agentcom_protocol::{Filter, Subject, tokens};
@@ -79,6 +79,24 @@ impl Router {
         let mut index = self.index.write();
         if index.remove(filter, subscription) {
             self.generations.bump(filter);
+        }
+    }
+
+    /// End many subscriptions at once, as a connection that is over does. The lock is given up now
+    /// and then, so that others are not kept waiting for the last of a hundred thousand.
+    pub fn unsubscribe_all(&self, subscriptions: impl Iterator<Item = Arc<Subscription>>) {
+        const TURN: usize = 256;
+        let mut ended: Vec<Arc<Subscription>> = subscriptions.collect();
+        ended.iter().for_each(|subscription| subscription.end());
+        ended.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+        ended.dedup_by(|a, b| a.key() == b.key());
+        for turn in ended.chunks(TURN) {
+            let mut index = self.index.write();
+            for subscription in turn {
+                let filter = subscription.filter();
+                index.retain(filter, |found| !found.is_ended());
+                self.generations.bump(filter);
+            }
         }
     }
 

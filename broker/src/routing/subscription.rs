@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::index::Keyed;
 use super::permissions::Permissions;
 use crate::net::Outlet;
-use agentcom_protocol::Filter;
+use agentcom_protocol::{Filter, tokens};
 
 /// What a receiver wants, and where its bytes go. Shared by the connection that made it, the
 /// router and every cached route; two subscriptions are equal only if they are the same one.
@@ -76,6 +76,16 @@ impl Subscription {
     #[must_use]
     pub fn sid(&self) -> &[u8] {
         &self.names[self.filter_bytes as usize..][..self.sid_bytes as usize]
+    }
+
+    /// Memory that it takes in all tables together, about, in bytes. A filter with wildcards may
+    /// need a node for each of its tokens.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const NODE_BYTES: usize = 128;
+        let filter = self.filter();
+        let nodes = if filter.is_literal() { 0 } else { tokens(filter.as_str()).count() };
+        2 * size_of::<Subscription>() + self.names.len() + nodes * NODE_BYTES
     }
 
     /// Its queue group.

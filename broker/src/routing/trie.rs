@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Nodes live in one vector and point at each other by index; literal edges of all nodes live in
-//! one hash table keyed by (parent, token). A node without filters and children is given back at
-//! once, so the trie is never larger than what is subscribed. It answers this one question and
+//! one hash table keyed by (parent, token). A node without filters and children is used again at
+//! once, so the trie is never larger than the most that was subscribed. It answers this one question and
 //! holds no lock and no cache.
 
 use hashbrown::{Equivalent, HashMap};
@@ -80,8 +80,32 @@ impl<T: Clone + PartialEq> Trie<T> {
         self.nodes[at as usize].here.push(value);
     }
 
-    /// Take `value` out. `false` if it was not there.
+    /// Take one `value` out. `false` if it was not there.
     pub(super) fn remove(&mut self, filter: &str, value: &T) -> bool {
+        self.change(filter, |values| {
+            let position = values.iter().position(|found| found == value);
+            if let Some(position) = position {
+                values.swap_remove(position);
+            }
+            usize::from(position.is_some())
+        }) > 0
+    }
+
+    /// Of the values under `filter`, keep those that `keep` wants. Returns how many are gone.
+    pub(super) fn retain(&mut self, filter: &str, keep: impl Fn(&T) -> bool) -> usize {
+        self.change(filter, |values| {
+            let before = values.len();
+            values.retain(|value| keep(value));
+            before - values.len()
+        })
+    }
+
+    /// Let `change` take values from under `filter` and say how many; give back empty nodes.
+    fn change(
+        &mut self,
+        filter: &str,
+        change: impl FnOnce(&mut SmallVec<[T; 1]>) -> usize,
+    ) -> usize {
         let mut path: SmallVec<[(u32, &str); 8]> = SmallVec::new();
         let mut at = ROOT;
         let mut is_tail = false;
@@ -90,16 +114,16 @@ impl<T: Clone + PartialEq> Trie<T> {
                 is_tail = true;
                 break;
             }
-            let Some(child) = self.child(at, token) else { return false };
+            let Some(child) = self.child(at, token) else { return 0 };
             path.push((at, token));
             at = child;
         }
         let node = &mut self.nodes[at as usize];
-        let values = if is_tail { &mut node.tail } else { &mut node.here };
-        let Some(position) = values.iter().position(|found| found == value) else { return false };
-        values.swap_remove(position);
-        self.prune(at, &path);
-        true
+        let removed = change(if is_tail { &mut node.tail } else { &mut node.here });
+        if removed > 0 {
+            self.prune(at, &path);
+        }
+        removed
     }
 
     /// Append every value whose filter wants `subject`.

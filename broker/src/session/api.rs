@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Session;
 use crate::durable::{PushTo, ReplyTo};
-use crate::routing::{API_PREFIX, Dispatch};
-use crate::translate::json;
+use crate::routing::{API_PREFIX, BROKER_PREFIX, Dispatch};
+use crate::translate::json::{self, ApiRequest};
 use agentcom_protocol::Publish;
 
 impl Session {
@@ -14,6 +14,9 @@ impl Session {
         let endpoint = subject.strip_prefix(API_PREFIX).unwrap_or_default();
         let body = &publish.payload[publish.header_bytes.unwrap_or(0)..];
         let reply = publish.reply.and_then(|reply| std::str::from_utf8(reply).ok());
+        if let Some(reply) = reply.filter(|reply| !self.may_be_told_at(reply, dispatch)) {
+            return self.deny(dispatch, "Publish with Reply of", reply.as_bytes());
+        }
         let reply_to = || match reply {
             Some(reply) => ReplyTo::Subject { subject: reply.into() },
             None => ReplyTo::Nobody,
@@ -26,11 +29,24 @@ impl Session {
                     dispatch.announce(reply, answer.as_bytes());
                 }
             }
+            Some(Ok(ApiRequest { deliver: Some(deliver), .. }))
+                if !self.may_be_told_at(&deliver, dispatch) =>
+            {
+                self.deny(dispatch, "Publish to", deliver.as_bytes());
+            }
             Some(Ok(request)) => {
                 let push_to =
                     request.deliver.map(|subject| PushTo::Subject { subject: Arc::from(subject) });
                 self.ask(request.command, reply_to(), push_to, dispatch);
             }
         }
+    }
+
+    /// Whether the broker may publish to `subject` on the client's behalf: where the client could
+    /// itself, or where it listens. Never where only the broker speaks.
+    fn may_be_told_at(&mut self, subject: &str, dispatch: &mut Dispatch) -> bool {
+        !subject.starts_with(BROKER_PREFIX)
+            && (self.may_publish(subject.as_bytes())
+                || dispatch.own_subscription(&self.outlet, subject.as_bytes()).is_some())
     }
 }

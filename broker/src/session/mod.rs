@@ -77,6 +77,8 @@ pub struct Taken {
     pub consumed: usize,
     /// Bytes that the frame behind them needs at least.
     pub needed: usize,
+    /// There may be more whole frames, but the turn is over: others want theirs.
+    pub is_cut_short: bool,
 }
 
 /// Why a connection ends.
@@ -98,11 +100,19 @@ pub enum Close {
 
 /// Replies that a NATS server gives a meaning of its own; no client may make them up.
 const RESERVED_REPLIES: [&[u8]; 3] = [b"_R_.", b"$JS.ACK.", b"_GR_."];
+/// Receivers that the messages of one read may be put before in one turn: some ten milliseconds of
+/// work, which is how long a client with a large audience can keep its neighbours waiting.
+const TURN_WORK_MAX: usize = 250_000;
+/// Memory for the subscriptions of one connection. 64 MiB: all that `subscriptions_max` allows when
+/// filters have a usual length; deep filters are stopped earlier.
+const SUBSCRIPTIONS_BYTES_MAX: usize = 64 << 20;
 /// Verdicts kept per connection with restricted permissions; beyond that it starts anew.
 const VERDICTS_MAX: usize = 1024;
 /// Bytes of unread answers after which a client is not read from until it reads: PING floods and
 /// the like must not fill memory.
 const UNREAD_ANSWERS_MAX: usize = 256 * 1024;
+/// The same for a client that has not logged in.
+const STRANGERS_UNREAD_MAX: usize = 8 * 1024;
 /// The first PING measures the round trip and comes early.
 const FIRST_PING_MS: u64 = 2_000;
 /// A person at a telnet prompt, who never sent CONNECT, is left in peace for longer.
@@ -178,10 +188,10 @@ impl Session {
         now: Tick,
         dispatch: &mut Dispatch,
     ) -> Result<Taken, Close> {
-        self.last_input = now;
-        self.pings_unanswered = 0;
+        self.note_input(now);
         let mut consumed = 0;
         let mut publishes = 0;
+        let mut work = 0;
         let outcome = loop {
             match self.decoder.decode(&input[consumed..]) {
                 Ok(Decoded::Frame { frame, consumed: bytes }) => {
@@ -196,8 +206,14 @@ impl Session {
                     if let Err(close) = handled {
                         break Err(close);
                     }
+                    work += dispatch.take_work();
+                    if work > TURN_WORK_MAX {
+                        break Ok(Taken { consumed, needed: 0, is_cut_short: true });
+                    }
                 }
-                Ok(Decoded::Incomplete { needed }) => break Ok(Taken { consumed, needed }),
+                Ok(Decoded::Incomplete { needed }) => {
+                    break Ok(Taken { consumed, needed, is_cut_short: false });
+                }
                 Err(error) => break Err(self.explain(&error, dispatch)),
             }
         };
@@ -209,8 +225,14 @@ impl Session {
         }
         self.context.metrics.messages_in.add(publishes);
         self.context.metrics.bytes_in.add(consumed as u64);
-        self.renew_leases(now);
         outcome
+    }
+
+    /// Bytes arrived, whether or not they make a frame: the client lives.
+    pub fn note_input(&mut self, now: Tick) {
+        self.last_input = now;
+        self.pings_unanswered = 0;
+        self.renew_leases(now);
     }
 
     /// A deadline has come.
@@ -260,10 +282,17 @@ impl Session {
         self.error(dispatch, "Stale Connection");
     }
 
+    /// There is no memory for the rest of a frame.
+    pub fn reject_for_memory(&mut self, dispatch: &mut Dispatch) {
+        self.error(dispatch, "Slow Consumer");
+    }
+
     /// Whether the client leaves so many answers unread that it is not read from.
     #[must_use]
     pub fn is_flooding(&self) -> bool {
-        self.subscriptions.is_empty() && self.outlet.pending_bytes() > UNREAD_ANSWERS_MAX
+        let unread_max =
+            if self.login.is_some() { UNREAD_ANSWERS_MAX } else { STRANGERS_UNREAD_MAX };
+        self.subscriptions.is_empty() && self.outlet.pending_bytes() > unread_max
     }
 
     /// The connection will be closed: nothing more is delivered to it.
@@ -285,9 +314,7 @@ impl Session {
     }
 
     fn withdraw(&mut self) {
-        for subscription in self.subscriptions.take_all() {
-            self.context.router.unsubscribe(&subscription);
-        }
+        self.context.router.unsubscribe_all(self.subscriptions.take_all());
         // A broker that stops takes no more in, and the restart gives every lease its grace.
         let _ = self.stop_agent(ReplyTo::Nobody);
     }
@@ -383,9 +410,8 @@ impl Session {
         let Some(connect) = self.wishes.amended(json) else {
             return Err(Close::Protocol("CONNECT holds no JSON object that makes sense"));
         };
-        for subscription in self.subscriptions.take_all() {
-            self.context.router.unsubscribe(&subscription);
-        }
+        // Whoever it was before, it is somebody else now.
+        self.withdraw();
         self.verdicts.clear();
         self.login = self.context.auth.check(&connect);
         if self.login.is_none() {
@@ -457,7 +483,9 @@ impl Session {
         if self.subscriptions.get(sid).is_some_and(|subscription| !subscription.is_ended()) {
             return self.acknowledge(dispatch);
         }
-        if self.subscriptions.len() >= self.context.subscriptions_max {
+        let is_full = self.subscriptions.len() >= self.context.subscriptions_max
+            || self.subscriptions.bytes() >= SUBSCRIPTIONS_BYTES_MAX;
+        if is_full {
             return self.error(dispatch, "maximum subscriptions exceeded");
         }
         let mut subscription = Subscription::new(Arc::clone(&self.outlet), checked, sid, queue);
@@ -599,7 +627,6 @@ impl Session {
         if self.agent.take().is_none() {
             return Ok(());
         }
-        self.context.durable.forget_session(self.id());
         self.context.durable.send(Command::Detach { session: self.id() }, reply_to)
     }
 

@@ -3,14 +3,22 @@
 use std::sync::Arc;
 
 use super::Session;
-use crate::core::command::Command;
+use crate::core::command::{Command, Reply};
 use crate::durable::{PushTo, ReplyTo};
-use crate::routing::Dispatch;
+use crate::routing::{API_PREFIX, Dispatch};
 use crate::translate::words;
 use agentcom_protocol::{Request, encode};
 
 impl Session {
     pub(super) fn handle_request(&mut self, request: &Request<'_>, dispatch: &mut Dispatch) {
+        // A verb is a request to a subject in another spelling, so the same permission opens both.
+        let subject = format!("{API_PREFIX}{}", request.verb.endpoint());
+        if !self.may_publish(subject.as_bytes()) {
+            self.context.metrics.denials.add(1);
+            let sentence = format!("this login may not publish to {subject}");
+            let buffer = dispatch.buffer(&self.outlet);
+            return encode::declined(buffer, request.tag, "denied", &sentence);
+        }
         let identity = self.identity();
         match words::command(request, self.id(), &identity) {
             Ok(command) => {
@@ -40,6 +48,7 @@ impl Session {
                 self.context.durable.attach(attach, push_to, reply_to)
             }
             (Command::Detach { .. }, _) if self.agent.is_some() => self.stop_agent(reply_to),
+            (Command::Detach { .. }, _) => return reply_to.answer(Ok(Reply::Noted), dispatch),
             (command, _) => self.context.durable.send(command, reply_to),
         };
         if let Err(refused) = handed_in {
