@@ -169,3 +169,25 @@ fn help_answers_and_the_connection_stays() {
     }
     wire.expect_nothing();
 }
+
+#[test]
+fn a_lame_duck_tells_its_clients_and_takes_no_more() {
+    if oracle::skips("its lame duck lasts for half a minute at least") {
+        return;
+    }
+    let mut broker = Broker::start(Options::default().timeout("lame_duck_ms", 60_000));
+    let mut told = broker.connect(r#"{"verbose":false,"pedantic":false,"protocol":1}"#);
+    let mut old = broker.connect(QUIET);
+    broker.signal("USR2");
+    let info = told.expect_line();
+    assert!(info.starts_with("INFO {") && info.contains("\"ldm\":true"), "{info}");
+    // Who came with protocol 0 is not told, and both are served as before.
+    old.send("SUB a 1\r\n");
+    old.flush();
+    told.send("PUB a 2\r\nhi\r\n");
+    old.expect("MSG a 1 2\r\nhi\r\n");
+    let refused = std::net::TcpStream::connect(broker.tcp());
+    assert!(refused.is_err(), "a new connection was accepted");
+    drop((told, old));
+    assert_eq!(broker.wait().code(), Some(0));
+}

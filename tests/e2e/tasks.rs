@@ -12,6 +12,7 @@ mod leases;
 mod limits;
 mod matching;
 mod mistakes;
+mod permissions;
 mod sessions;
 
 use agentcom_tests::{Broker, Options, QUIET, Wire, oracle};

@@ -131,9 +131,21 @@ impl Broker {
     /// Ask it to stop (SIGTERM) and wait until it has.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Send it the signal called `name`, without SIG.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("run kill");
-        assert!(sent.success(), "kill -TERM {pid}: {sent}");
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("run kill");
+        assert!(sent.success(), "kill -s {name} {pid}: {sent}");
+    }
+
+    /// Wait until it has stopped.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
         exit_of(&mut self.child).expect("the broker stops when asked to")
     }
 
