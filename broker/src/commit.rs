@@ -24,7 +24,7 @@ pub mod turn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -37,6 +37,9 @@ use crate::store::{Store, StoreError};
 /// Requests that may wait for the next turn. 16,384: what a fast disk commits in some 50 ms. More
 /// would only mean longer waits; the sender is told at once and can slow down.
 pub const INBOX_REQUESTS_MAX: usize = 16_384;
+
+/// Silence after which the store is told that nothing follows for now.
+const REST: Duration = Duration::from_millis(100);
 
 /// Bytes of payloads and results that may wait for the next turn. 64 MiB: a second of a fast disk,
 /// and the same again is in the turn that is being committed.
@@ -250,7 +253,15 @@ fn run<S: Store, O: Voice>(mut committer: Committer<S, O>, mut clock: Clock, sha
     let mut requests = Vec::new();
     loop {
         let deadline = committer.next_deadline();
-        let closed = shared.wait(&mut requests, deadline.map(|at| wake_at(&clock, at)));
+        let mut wake = deadline.map(|at| wake_at(&clock, at));
+        if committer.is_restless() {
+            let rest_at = Instant::now() + REST;
+            wake = Some(wake.map_or(rest_at, |wake| wake.min(rest_at)));
+        }
+        let closed = shared.wait(&mut requests, wake);
+        if requests.is_empty() {
+            committer.rest();
+        }
         if deadline.is_none() {
             clock.skip_idle();
         }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::commit::turn::Voice;
 use crate::commit::{self, SendError};
 use crate::core::command::{
-    Attach, Command, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent,
+    Attach, Command, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent, TaskId,
 };
 use crate::core::limits::CoreConfig;
 use crate::net::Outlet;
@@ -305,6 +305,10 @@ impl Voice for Doors {
         if self.dispatch.is_wanted(&subject) {
             self.dispatch.announce(&subject, json::event(&event).to_string().as_bytes());
         }
+    }
+
+    fn unreadable(&mut self, task: TaskId, error: &StoreError) {
+        tracing::error!(task = task.0, %error, "a task cannot be offered because its payload cannot be read");
     }
 
     fn flush(&mut self) {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::Mode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -50,6 +51,11 @@ pub enum ServeError {
         /// What went wrong.
         reason: Arc<str>,
     },
+    /// The store did not finish its last sync in time.
+    #[error(
+        "the store did not finish within shutdown_ms, so the broker gave up waiting; what was acknowledged is on disk"
+    )]
+    StoreHangs,
     /// An address is not to be had.
     #[error("cannot listen on {address}: {source}; choose another with {flag}, port 0 takes any")]
     Listen {
@@ -86,13 +92,17 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// # Errors
 /// [`ServeError`]; the process should exit with a code that is not 0.
 pub fn run(config: &Config) -> Result<(), ServeError> {
+    // Whatever the broker makes is for its own user, also in a folder that others may enter.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let (operator, new_token) = Operator::open(&config.data_dir)?;
     let store = RocksStore::open(config.data_dir.join("store"))?;
     let router = Arc::new(Router::new());
     let durable = Durable::start(core_config(config), store, Arc::clone(&router))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(config, operator, new_token, router, durable.clone()));
-    durable.stop();
+    if !matches!(outcome, Err(ServeError::StoreHangs)) {
+        durable.stop();
+    }
     // Tasks of the doors that are still waiting for a peer are not worth waiting for.
     runtime.shutdown_background();
     outcome
@@ -180,7 +190,10 @@ async fn serve(
     tracing::info!("stopping");
     let _ = stop_http.send(true);
     let stopping = durable.clone();
-    let _ = tokio::task::spawn_blocking(move || stopping.stop()).await;
+    let stopped = tokio::task::spawn_blocking(move || stopping.stop());
+    if tokio::time::timeout(config.timeouts.shutdown, stopped).await.is_err() {
+        return Err(ServeError::StoreHangs);
+    }
     registry.all().iter().for_each(|outlet| outlet.close());
     let hung_up = async {
         everybody_is_gone(&registry).await;

@@ -173,6 +173,57 @@ fn a_shortened_log_does_not_start() {
     assert!(matches!(error, StoreError::Behind { .. }), "{error}");
 }
 
+/// A store whose acknowledged writes stand in several logs: one table was flushed, others not.
+fn several_logs() -> TempDir {
+    let folder = folder();
+    let mut store = RocksStore::open(folder.path()).unwrap();
+    let bytes: Arc<[u8]> = vec![7; 256 * 1024].into();
+    store.append(&[Record::TaskIdBound(TaskId(1024))]).unwrap();
+    for task in 0..100 {
+        let (task, bytes) = (TaskId(task), bytes.clone());
+        store.append(&[Record::Body { task, kind: BodyKind::Payload, bytes }]).unwrap();
+        store.sync().unwrap();
+    }
+    drop(store);
+    assert!(logs(folder.path()).len() > 1, "{:?}", logs(folder.path()));
+    folder
+}
+
+#[test]
+fn several_logs_are_no_obstacle() {
+    let folder = several_logs();
+    let store = RocksStore::open(folder.path()).unwrap();
+    assert!((0..100).all(|task| store.body(TaskId(task), BodyKind::Payload).unwrap().is_some()));
+}
+
+#[test]
+fn an_older_log_that_is_lost_or_shortened_does_not_start() {
+    let folder = several_logs();
+    let oldest = logs(folder.path()).remove(0);
+    let bytes = fs::read(&oldest).unwrap();
+    fs::write(&oldest, &bytes[..bytes.len() / 2]).unwrap();
+    let error = RocksStore::open(folder.path()).err().expect("a log is shorter than it was");
+    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+    fs::remove_file(&oldest).unwrap();
+    let error = RocksStore::open(folder.path()).err().expect("a log is missing");
+    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+}
+
+#[test]
+fn a_store_at_rest_has_noted_its_last_write() {
+    let folder = folder();
+    let mut committer = play(RocksStore::open(folder.path()).unwrap());
+    assert!(committer.is_restless());
+    committer.rest();
+    assert!(!committer.is_restless());
+    drop(committer);
+    let log = logs(folder.path()).pop().unwrap();
+    let bytes = fs::read(&log).unwrap();
+    fs::write(&log, &bytes[..bytes.len() - 3]).unwrap();
+    let error = RocksStore::open(folder.path()).err().expect("the last write was acknowledged");
+    assert!(matches!(error, StoreError::Behind { .. }), "{error}");
+}
+
 #[test]
 fn a_damaged_log_is_never_served() {
     let folder = folder();

@@ -46,8 +46,14 @@ pub struct Committer<S, O> {
     voice: O,
     batch: Batch,
     refusing: Option<Arc<str>>,
+    /// A sync happened since the store last rested.
+    is_restless: bool,
     counters: Arc<Counters>,
 }
+
+/// Bytes of results that one turn reads to show them. 16 MiB: many small ones or a few large ones;
+/// whoever asks for more in one breath is told to come again, so that submits are not kept waiting.
+const TURN_LOADED_BYTES_MAX: usize = 16 << 20;
 
 /// What a turn has gathered.
 #[derive(Default)]
@@ -58,6 +64,8 @@ struct Batch {
     /// Rows of tasks that ended in this turn: their position in `records`.
     over: HashMap<TaskId, usize>,
     bodies: HashMap<(TaskId, BodyKind), Arc<[u8]>>,
+    /// Bytes of results that were read to be shown.
+    loaded_bytes: usize,
 }
 
 impl Batch {
@@ -89,6 +97,7 @@ impl Batch {
         self.records.clear();
         self.over.clear();
         self.bodies.clear();
+        self.loaded_bytes = 0;
     }
 }
 
@@ -105,7 +114,7 @@ impl<S: Store, O: Voice> Committer<S, O> {
     ) -> Result<Committer<S, O>, StoreError> {
         let core = Core::restore(config, now, |each| store.scan(each))?;
         let (batch, counters) = (Batch::default(), Arc::default());
-        Ok(Committer { core, store, voice, batch, refusing: None, counters })
+        Ok(Committer { core, store, voice, batch, refusing: None, is_restless: false, counters })
     }
 
     /// Count in `counters` from now on.
@@ -151,6 +160,19 @@ impl<S: Store, O: Voice> Committer<S, O> {
         &self.core
     }
 
+    /// Whether the store wants to know of a silence.
+    #[must_use]
+    pub fn is_restless(&self) -> bool {
+        self.is_restless
+    }
+
+    /// Nothing is asked for at the moment.
+    pub fn rest(&mut self) {
+        if std::mem::take(&mut self.is_restless) {
+            self.store.rest();
+        }
+    }
+
     /// Everything was committed; let go of the store.
     pub fn close(&mut self) {
         self.store.close();
@@ -166,9 +188,19 @@ impl<S: Store, O: Voice> Committer<S, O> {
             self.voice.reply(request.id, outcome);
             return;
         }
+        let is_show = matches!(request.command, Command::Show { .. });
+        if is_show && self.batch.loaded_bytes > TURN_LOADED_BYTES_MAX {
+            let busy = Rejection::Busy { requests: 0, bytes: self.batch.loaded_bytes };
+            let reply = Effect::Reply { request: request.id, outcome: Err(busy) };
+            return self.batch.releases.push(reply);
+        }
         match self.core.wants(&request.command).map(|wanted| self.load(wanted)) {
             None => self.apply(request, None, now),
-            Some(Ok(loaded)) => self.apply(request, loaded, now),
+            Some(Ok(loaded)) => {
+                let result = loaded.as_ref().and_then(|loaded| loaded.result.as_ref());
+                self.batch.loaded_bytes += result.map_or(0, |result| result.len());
+                self.apply(request, loaded, now);
+            }
             Some(Err(error)) => {
                 let outcome = Err(self.unreadable(&error));
                 self.batch.releases.push(Effect::Reply { request: request.id, outcome });
@@ -190,6 +222,7 @@ impl<S: Store, O: Voice> Committer<S, O> {
         }
         self.store.append(&self.batch.records)?;
         self.store.sync()?;
+        self.is_restless = true;
         add(&self.counters.commits, 1);
         add(&self.counters.records, self.batch.records.len() as u64);
         Ok(())
@@ -245,10 +278,14 @@ impl<S: Store, O: Voice> Committer<S, O> {
     /// The store failed in this turn: whoever waits is told, and nothing else is let out.
     fn refuse(&mut self, reason: Arc<str>) {
         for effect in self.batch.releases.drain(..) {
-            if let Effect::Reply { request, .. } = effect {
-                let reason = reason.clone();
-                self.voice.reply(request, Err(Rejection::Unavailable { reason }));
-            }
+            let Effect::Reply { request, outcome } = effect else { continue };
+            let reason = reason.clone();
+            // What was granted was on its way to the disk and may have arrived.
+            let rejection = match outcome {
+                Ok(_) => Rejection::Uncertain { reason },
+                Err(_) => Rejection::Unavailable { reason },
+            };
+            self.voice.reply(request, Err(rejection));
         }
         self.batch.clear();
         self.refusing = Some(reason);
@@ -282,7 +319,8 @@ impl<S: Store, O: Voice> Committer<S, O> {
 
     fn unreadable(&self, error: &StoreError) -> Rejection {
         add(&self.counters.damaged, 1);
-        Rejection::Unavailable { reason: error.to_string().into() }
+        tracing::error!(%error, "the store cannot be read");
+        Rejection::Unreadable { reason: error.to_string().into() }
     }
 }
 

@@ -419,7 +419,7 @@ pub struct TaskView {
     pub updated_ms: u64,
     /// The submitter's bytes. Empty out of the core; the commit loop fills it from the store.
     pub payload: Arc<[u8]>,
-    /// Newest progress report, if any. Kept in memory only.
+    /// Newest progress report, if any: its first 4 KiB, kept in memory only.
     pub progress: Option<Arc<[u8]>>,
     /// What it was completed with.
     pub result: Option<Arc<[u8]>>,
@@ -446,7 +446,7 @@ pub struct TaskEvent {
     pub progress: Option<Arc<[u8]>>,
 }
 
-/// A well-formed request the core declines. Nothing changed.
+/// A well-formed request that is declined. Nothing changed, but for [`Rejection::Uncertain`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// Nobody ever submitted it.
@@ -526,6 +526,20 @@ pub enum Rejection {
         /// What went wrong.
         reason: Arc<str>,
     },
+    /// The store failed while it kept the request.
+    #[error(
+        "the store failed while this was being kept, so it may or may not be: {reason}; ask before you repeat it"
+    )]
+    Uncertain {
+        /// What went wrong.
+        reason: Arc<str>,
+    },
+    /// The store cannot give what is asked for.
+    #[error("the store cannot be read: {reason}")]
+    Unreadable {
+        /// What went wrong.
+        reason: Arc<str>,
+    },
 }
 
 impl Rejection {
@@ -543,6 +557,8 @@ impl Rejection {
             Rejection::QueueFull { .. } => "queue_full",
             Rejection::Busy { .. } => "busy",
             Rejection::Unavailable { .. } => "unavailable",
+            Rejection::Uncertain { .. } => "uncertain",
+            Rejection::Unreadable { .. } => "unreadable",
         }
     }
 }

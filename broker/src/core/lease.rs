@@ -14,6 +14,7 @@ use super::command::{
     Action, LeaseOp, Name, Now, Push, Rejection, Reply, SessionId, State, TaskId, Tick,
 };
 use super::fence::{self, Verdict};
+use super::limits::PROGRESS_BYTES_MAX;
 use super::record::{BodyKind, Loaded, Phase, Record};
 use super::task::{Failure, Task};
 use super::{Core, Timer};
@@ -52,7 +53,8 @@ impl Core {
                 if self.task(id).row.state() == State::Offered {
                     self.accept(id, agent, now);
                 }
-                self.task(id).progress = Some(data.clone());
+                let kept = &data[..data.len().min(PROGRESS_BYTES_MAX)];
+                self.task(id).progress = Some(kept.into());
                 self.announce(id, Some(data));
                 State::Running
             }

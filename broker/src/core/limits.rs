@@ -54,6 +54,10 @@ impl Default for CoreConfig {
 /// on every change of its task, so what is in it has to stay small.
 pub const ERROR_BYTES_MAX: usize = 4096;
 
+/// Most of a progress report that is kept to be shown, in bytes; its event carries all of it. It
+/// stays in memory while the task runs, and there may be many of those.
+pub const PROGRESS_BYTES_MAX: usize = 4096;
+
 /// Exponential back-off with full jitter, drawn from the task and the attempt instead of a random
 /// generator: the same history waits equally long on every machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -128,9 +128,11 @@ fn rejected(rejection: &Rejection) -> Response {
         | Rejection::Conflict { .. }
         | Rejection::NotAttached
         | Rejection::NameTaken { .. } => StatusCode::CONFLICT,
-        Rejection::QueueFull { .. } | Rejection::Busy { .. } | Rejection::Unavailable { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Rejection::QueueFull { .. }
+        | Rejection::Busy { .. }
+        | Rejection::Unavailable { .. }
+        | Rejection::Uncertain { .. }
+        | Rejection::Unreadable { .. } => StatusCode::SERVICE_UNAVAILABLE,
     };
     reply(status, &json!({"error": rejection.code(), "detail": rejection.to_string()}))
 }

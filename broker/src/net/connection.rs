@@ -385,8 +385,6 @@ impl Drop for Connection {
         self.worker.limits.budget.release(self.charged);
         self.worker.clear_alarm(&self.alarm);
         self.worker.registry.leave(&self.outlet);
-        if self.session.was_welcome() {
-            self.worker.registry.dismiss();
-        }
+        self.worker.registry.dismiss(self.session.was_welcome());
     }
 }

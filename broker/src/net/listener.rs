@@ -53,17 +53,18 @@ impl Listener {
                     continue;
                 }
             };
+            let is_welcome = self.registry.admit(self.connections_max);
+            if !is_welcome && !self.registry.admit_to_refuse() {
+                continue;
+            }
             let socket = prepare(&stream).and_then(|()| stream.into_std());
-            match socket {
-                Ok(socket) => {
-                    turn = (turn + 1) % workers.len();
-                    let is_welcome = self.registry.admit(self.connections_max);
-                    let _ =
-                        workers[turn].give(NewConnection { socket, peer: peer.ip(), is_welcome });
-                }
-                Err(error) => {
-                    tracing::debug!(%peer, %error, "a connection broke while it was accepted")
-                }
+            let given = socket.map(|socket| {
+                turn = (turn + 1) % workers.len();
+                workers[turn].give(NewConnection { socket, peer: peer.ip(), is_welcome })
+            });
+            if !given.is_ok_and(|is_given| is_given) {
+                self.registry.dismiss(is_welcome);
+                tracing::debug!(%peer, "a connection broke while it was accepted");
             }
         }
     }

@@ -13,7 +13,12 @@ use super::outlet::Outlet;
 pub struct Registry {
     places: Mutex<Places>,
     admitted: AtomicUsize,
+    refused: AtomicUsize,
 }
+
+/// Connections at once that are only there to be told that there is no room. Their descriptors are
+/// taken from the store's reserve, so a crowd beyond it is hung up on without a word.
+const REFUSED_MAX: usize = 32;
 
 #[derive(Debug, Default)]
 struct Places {
@@ -49,9 +54,16 @@ impl Registry {
         self.admitted.fetch_update(Ordering::SeqCst, Ordering::SeqCst, is_room).is_ok()
     }
 
-    /// One that was admitted is gone.
-    pub fn dismiss(&self) {
-        self.admitted.fetch_sub(1, Ordering::SeqCst);
+    /// Whether one that was not admitted may stay for the moment that it takes to tell it so.
+    pub fn admit_to_refuse(&self) -> bool {
+        let is_room = |refused| (refused < REFUSED_MAX).then_some(refused + 1);
+        self.refused.fetch_update(Ordering::SeqCst, Ordering::SeqCst, is_room).is_ok()
+    }
+
+    /// One is gone that was admitted, or only to be refused.
+    pub fn dismiss(&self, was_welcome: bool) {
+        let count = if was_welcome { &self.admitted } else { &self.refused };
+        count.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Find a place for a connection; `make` is given its place and its number.

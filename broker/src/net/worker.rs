@@ -138,12 +138,13 @@ impl Worker {
         tokio::task::spawn_local(Rc::clone(&self).ring_alarms());
         let mut connections = tokio::task::JoinSet::new();
         while let Some(connection) = incoming.recv().await {
+            let is_welcome = connection.is_welcome;
             match self.connect(connection) {
                 Ok(connection) => {
                     connections.spawn_local(connection);
                 }
                 Err(error) => {
-                    self.registry.dismiss();
+                    self.registry.dismiss(is_welcome);
                     tracing::debug!(%error, "a connection was over before it began");
                 }
             }

@@ -56,6 +56,9 @@ pub trait Store: Send {
     /// As for [`Store::row`]; a store with damage in it is not started from.
     fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
 
+    /// Called when no sync has followed the last one for a while.
+    fn rest(&mut self) {}
+
     /// Called once, after the last sync of a clean stop.
     fn close(&mut self) {}
 }

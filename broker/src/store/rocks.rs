@@ -108,10 +108,13 @@ impl Store for RocksStore {
             let mut options = WriteOptions::default();
             options.set_sync(true);
             db.write_opt(std::mem::take(batch), &options).map_err(|error| write_error(&error))?;
-            // The write is safe, but a folder in which a few bytes cannot be written is not one
-            // to go on in.
-            watermark.note_lazily(db.latest_sequence_number()).map_err(|error| write_error(&error))
+            watermark.note_lazily(db.latest_sequence_number());
+            Ok(())
         })
+    }
+
+    fn rest(&mut self) {
+        self.watermark.note(self.db.latest_sequence_number());
     }
 
     fn row(&self, task: TaskId) -> Result<Option<TaskRow>, StoreError> {
@@ -143,8 +146,7 @@ impl Store for RocksStore {
     }
 
     fn close(&mut self) {
-        // The note guards the next start; a stop that cannot write it is still a clean stop.
-        let _ = self.watermark.note(self.db.latest_sequence_number());
+        self.watermark.note(self.db.latest_sequence_number());
     }
 }
 
@@ -156,6 +158,8 @@ fn database_options() -> Options {
     // before that refuses the start. (RocksDB cannot recycle log files in this mode; being able
     // to tell the two apart is worth the tenth of a millisecond per sync.)
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // Several logs live while tables flush. One that is lost or shortened is noticed by this.
+    options.set_track_and_verify_wals_in_manifest(true);
     options.set_max_total_wal_size(LOG_BYTES_MAX);
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_max_background_jobs(2);

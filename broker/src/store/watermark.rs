@@ -7,8 +7,9 @@
 //!
 //! File `synced`: version, sequence number (8 bytes little-endian), CRC-32 of both (4 bytes).
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -40,18 +41,26 @@ impl Watermark {
     }
 
     /// Note `sequence` if the last note is old enough.
-    pub(super) fn note_lazily(&mut self, sequence: u64) -> io::Result<()> {
-        if self.written.is_some_and(|written| written.elapsed() < INTERVAL) {
-            return Ok(());
+    pub(super) fn note_lazily(&mut self, sequence: u64) {
+        if self.written.is_none_or(|written| written.elapsed() >= INTERVAL) {
+            self.note(sequence);
         }
-        self.note(sequence)
     }
 
-    /// Note `sequence` now.
-    pub(super) fn note(&mut self, sequence: u64) -> io::Result<()> {
-        fs::write(&self.path, encoded(sequence))?;
+    /// Note `sequence` now. A note that cannot be written guards a little less; the writes it is
+    /// about are safe, so that is no reason to stop.
+    pub(super) fn note(&mut self, sequence: u64) {
         self.written = Some(Instant::now());
-        Ok(())
+        if let Err(error) = self.write(sequence) {
+            tracing::warn!(path = %self.path.display(), %error, "the note of the last synced write cannot be written");
+        }
+    }
+
+    /// Over the old bytes, all within one sector: a crash leaves the old note or the new one.
+    fn write(&self, sequence: u64) -> io::Result<()> {
+        let mut options = File::options();
+        let file = options.write(true).create(true).truncate(false).open(&self.path)?;
+        file.write_all_at(&encoded(sequence), 0)
     }
 }
 
@@ -72,9 +81,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut watermark = Watermark::beside(folder.path());
         assert_eq!(watermark.noted(), None);
-        watermark.note(77).unwrap();
+        watermark.note(77);
         assert_eq!(watermark.noted(), Some(77));
-        fs::write(&watermark.path, &encoded(78)[..12]).unwrap();
+        watermark.note(78);
+        assert_eq!(watermark.noted(), Some(78));
+        fs::write(&watermark.path, &encoded(79)[..12]).unwrap();
         assert_eq!(watermark.noted(), None);
     }
 }

@@ -564,7 +564,13 @@ impl World {
 }
 
 fn is_unavailable(effect: &Effect) -> bool {
-    matches!(effect, Effect::Reply { outcome: Err(Rejection::Unavailable { .. }), .. })
+    matches!(
+        effect,
+        Effect::Reply {
+            outcome: Err(Rejection::Unavailable { .. } | Rejection::Uncertain { .. }),
+            ..
+        }
+    )
 }
 
 fn action(pick: usize) -> Action {
