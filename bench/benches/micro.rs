@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use agentcom_broker::commit::Durable;
 use agentcom_broker::commit::turn::Voice;
+use agentcom_broker::core::Core;
 use agentcom_broker::core::command::{
-    Command, Name, Push, Rejection, Reply, Request, RequestId, SessionId, Submit, TaskEvent,
+    Action, Attach, Command, Effect, LeaseOp, Name, Now, Push, Rejection, Reply, Request,
+    RequestId, SessionId, Submit, TaskEvent,
 };
 use agentcom_broker::core::limits::CoreConfig;
 use agentcom_broker::net::{Budget, Outlet, OutletLimits};
@@ -174,6 +176,53 @@ async fn closed_outlet(index: usize, limits: &Arc<OutletLimits>) -> Arc<Outlet> 
     outlet
 }
 
+/// A task's whole life in the core alone: no store, no thread, no socket.
+fn core_apply(criterion: &mut Criterion) {
+    let now = Now::default();
+    let mut core = Core::restore(CoreConfig::default(), now, |_| Ok::<(), ()>(()))
+        .expect("nothing to restore");
+    let mut id = 0;
+    let mut apply = |core: &mut Core, command| {
+        id += 1;
+        core.handle(Request { id: RequestId(id), command }, None, now);
+        let mut task = None;
+        while let Some(effect) = core.poll_effect() {
+            if let Effect::Deliver { push: Push::Offer(offer), .. } = black_box(effect) {
+                task = Some((offer.task, offer.generation));
+            }
+        }
+        task
+    };
+    let name = |text| Name::parse(text).expect("a name");
+    let session = SessionId(1);
+    let attach = Attach {
+        session,
+        agent: name("alice"),
+        identity: "bench".into(),
+        capabilities: vec![name("gpu")],
+        queues: Vec::new(),
+        credit: 1,
+    };
+    apply(&mut core, Command::Attach(attach));
+    let submit = Submit {
+        queue: name("bench"),
+        payload: Arc::from([b'x'; 128]),
+        needs: vec![name("gpu")],
+        band: 2,
+        attempts_max: 3,
+        lease_ms: 30_000,
+    };
+    let result: Arc<[u8]> = Arc::from(*b"done");
+    criterion.bench_function("core: submit, grant, complete", |bencher| {
+        bencher.iter(|| {
+            let offer = apply(&mut core, Command::Submit(submit.clone()));
+            let (task, generation) = offer.expect("the agent is idle");
+            let action = Action::Complete { result: result.clone() };
+            apply(&mut core, Command::Lease(LeaseOp { session, task, generation, action }));
+        });
+    });
+}
+
 /// Hears everything and says nothing.
 struct Silence(std::sync::mpsc::Sender<RequestId>);
 
@@ -223,5 +272,5 @@ fn commit(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decode, encode_message, matching, fan_out, commit);
+criterion_group!(benches, decode, encode_message, matching, fan_out, core_apply, commit);
 criterion_main!(benches);

@@ -14,7 +14,7 @@
 //! something in, [`Core::poll_effect`] hands out what must happen next, and the others only look.
 //! After every `handle`, drain the effects before the next one.
 //!
-//! The values above know nothing of each other. This file and its two halves (`lease.rs`, what
+//! The values above share a type or two and change nothing of each other. This file and its two halves (`lease.rs`, what
 //! holders do and what time does to them; `restore.rs`, the way back from the store) connect
 //! them, and decide what is logged, who is told and which timer starts.
 //!
