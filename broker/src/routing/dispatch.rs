@@ -7,14 +7,14 @@
 
 use std::sync::Arc;
 
+use super::buffers::Buffers;
 use super::cache::RouteCache;
+use super::frame::{Sizes, append_frame, extend};
 use super::route::{Destination, Route, Target};
 use super::router::Router;
 use super::subscription::Take;
 use crate::net::Outlet;
 use agentcom_protocol::Publish;
-use agentcom_protocol::encode::Decimal;
-use smallvec::SmallVec;
 
 /// One thread's share of the routing plane.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ struct Hands {
     buffers: Buffers,
     /// A frame that goes to several receivers.
     shared_frame: Vec<u8>,
+    /// Of the newest message; the next one is often as large.
+    sizes: Sizes,
     /// Turns the queue groups.
     turn: u64,
     /// Bytes put into the buffers since they were last handed over.
@@ -131,7 +133,10 @@ impl Hands {
     ) -> usize {
         let deaf = origin.filter(|origin| !origin.echo).map(|origin| origin.outlet.id());
         self.work += 1 + route.plain.len();
-        let sizes = Sizes::of(publish);
+        if !self.sizes.are_of(publish) {
+            self.sizes = Sizes::of(publish);
+        }
+        let sizes = self.sizes;
         let mut receivers = 0;
         let mut frame_is_built = false;
         for (at, target) in route.plain.iter().enumerate() {
@@ -235,168 +240,3 @@ fn take(router: &Router, target: &Target) -> bool {
 /// All buffers of a thread are handed over when they hold this much together. 16 MiB: a full read
 /// to a hundred receivers; without it, one large message to a thousand would fill a gigabyte.
 const STAGED_BYTES_MAX: usize = 16 << 20;
-
-/// `size CRLF` of a message, with and without its header block.
-struct Sizes {
-    text: SizeText,
-    /// Where the part without the header block starts; the whole text where there is none.
-    plain_at: usize,
-    body_at: usize,
-}
-
-/// Two sizes on the stack: each has at most nine digits.
-type SizeText = SmallVec<[u8; 48]>;
-
-impl Sizes {
-    #[inline]
-    fn of(publish: &Publish<'_>) -> Sizes {
-        let mut text = SizeText::new();
-        let header_bytes = publish.header_bytes.unwrap_or(0);
-        if header_bytes > 0 {
-            text.extend_from_slice(Decimal::new(header_bytes as u64).as_bytes());
-            text.push(b' ');
-            text.extend_from_slice(Decimal::new(publish.payload.len() as u64).as_bytes());
-            text.extend_from_slice(b"\r\n");
-        }
-        let plain_at = text.len();
-        let body_bytes = (publish.payload.len() - header_bytes) as u64;
-        text.extend_from_slice(Decimal::new(body_bytes).as_bytes());
-        text.extend_from_slice(b"\r\n");
-        Sizes { text, plain_at, body_at: header_bytes }
-    }
-}
-
-#[inline]
-fn append_frame(
-    out: &mut Vec<u8>,
-    route: &Route,
-    target: &Target,
-    publish: &Publish<'_>,
-    sizes: &Sizes,
-) {
-    // A header block of no bytes is no header block: it is delivered as a plain message.
-    let with_headers = target.subscription.headers && sizes.body_at > 0;
-    let (prefix, sizes, payload) = if with_headers {
-        (route.prefix_with_headers(target), &sizes.text[..sizes.plain_at], publish.payload)
-    } else {
-        (route.prefix(target), &sizes.text[sizes.plain_at..], &publish.payload[sizes.body_at..])
-    };
-    let reply = publish.reply.unwrap_or_default();
-    out.reserve(prefix.len() + reply.len() + 1 + sizes.len() + payload.len() + 2);
-    out.extend_from_slice(prefix);
-    if !reply.is_empty() {
-        out.extend_from_slice(reply);
-        out.push(b' ');
-    }
-    out.extend_from_slice(sizes);
-    extend(out, payload);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Append in pieces of 2 KiB: a copy of 4 KiB and more whose ends lie a few bytes apart modulo the
-/// page runs up to forty times slower on some processors (measured, see docs/decisions).
-#[inline]
-fn extend(out: &mut Vec<u8>, bytes: &[u8]) {
-    const PIECE_BYTES: usize = 2048;
-    if bytes.len() <= PIECE_BYTES {
-        out.extend_from_slice(bytes);
-        return;
-    }
-    out.reserve(bytes.len());
-    for piece in bytes.chunks(PIECE_BYTES) {
-        out.extend_from_slice(piece);
-    }
-}
-
-/// What is to be handed over, by receiver.
-#[derive(Debug, Default)]
-struct Buffers {
-    /// By outlet index: its buffer's place plus one, or 0.
-    places: Vec<u32>,
-    buffers: Vec<Buffer>,
-    /// The first so many of `buffers` are in use.
-    used: usize,
-    /// Most that were in use since idle ones were last given up.
-    used_max: usize,
-    flushes: u32,
-}
-
-#[derive(Debug, Default)]
-struct Buffer {
-    outlet: Option<Arc<Outlet>>,
-    bytes: Vec<u8>,
-}
-
-/// One buffer is handed over before the end of the turn when it holds this much: a write of this
-/// size costs little more per byte than any larger one, and the receiver can start.
-const BUFFER_BYTES_MAX: usize = 256 * 1024;
-/// Buffers that no turn used for so many are given up.
-const FLUSHES_BETWEEN_TRIMS: u32 = 1024;
-/// Buffers keep their memory between turns up to this much in all, per thread.
-const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-impl Buffers {
-    #[inline]
-    fn of(&mut self, outlet: &Arc<Outlet>) -> &mut Vec<u8> {
-        let index = outlet.index();
-        let place = self.places.get(index).copied().unwrap_or(0) as usize;
-        if place > 0 {
-            let buffer = &self.buffers[place - 1];
-            let is_same = buffer.outlet.as_ref().is_some_and(|found| Arc::ptr_eq(found, outlet));
-            if is_same && buffer.bytes.len() < BUFFER_BYTES_MAX {
-                return &mut self.buffers[place - 1].bytes;
-            }
-            self.hand_over(place - 1);
-            self.buffers[place - 1].outlet = Some(Arc::clone(outlet));
-            return &mut self.buffers[place - 1].bytes;
-        }
-        self.first_use(outlet)
-    }
-
-    fn first_use(&mut self, outlet: &Arc<Outlet>) -> &mut Vec<u8> {
-        let index = outlet.index();
-        if self.places.len() <= index {
-            self.places.resize(index + 1, 0);
-        }
-        if self.used == self.buffers.len() {
-            self.buffers.push(Buffer::default());
-        }
-        let place = self.used;
-        self.used += 1;
-        self.places[index] = u32::try_from(self.used).expect("connections are limited below 2^32");
-        let buffer = &mut self.buffers[place];
-        buffer.outlet = Some(Arc::clone(outlet));
-        &mut buffer.bytes
-    }
-
-    fn hand_over(&mut self, place: usize) {
-        let Buffer { outlet, bytes } = &mut self.buffers[place];
-        if let Some(outlet) = outlet.take() {
-            outlet.send(bytes);
-        }
-        bytes.clear();
-    }
-
-    fn flush(&mut self) {
-        let mut kept = 0;
-        for place in 0..self.used {
-            if let Some(outlet) = &self.buffers[place].outlet {
-                self.places[outlet.index()] = 0;
-            }
-            self.hand_over(place);
-            let bytes = &mut self.buffers[place].bytes;
-            kept += bytes.capacity();
-            if kept > KEPT_BYTES_MAX {
-                *bytes = Vec::new();
-            }
-        }
-        self.used_max = self.used_max.max(self.used);
-        self.used = 0;
-        self.flushes += 1;
-        if self.flushes >= FLUSHES_BETWEEN_TRIMS {
-            self.buffers.truncate(self.used_max);
-            self.used_max = 0;
-            self.flushes = 0;
-        }
-    }
-}

@@ -9,8 +9,10 @@
 //! Nothing is stored and nothing waits. Each worker thread has one [`Dispatch`]; all of them share
 //! one [`Router`].
 
+mod buffers;
 mod cache;
 mod dispatch;
+mod frame;
 mod index;
 mod permissions;
 mod route;
