@@ -7,8 +7,9 @@ has_libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] && return
     # The paths of ldconfig and of the packages of LLVM, which link nothing into the former.
     ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so' && return
-    compgen -G '/usr/lib/llvm*/lib/libclang*.so*' >/dev/null && return
-    compgen -G '/usr/lib*/libclang*.so*' >/dev/null && return
+    # Not libclang-cpp.so, which is another library and no help.
+    compgen -G '/usr/lib/llvm*/lib/libclang[.-][s0-9]*' >/dev/null && return
+    compgen -G '/usr/lib*/libclang[.-][s0-9]*' >/dev/null && return
     compgen -G '/Library/Developer/CommandLineTools/usr/lib/libclang.dylib' >/dev/null
 }
 
