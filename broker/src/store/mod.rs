@@ -9,9 +9,15 @@
 //!
 //! `record.rs` knows the bytes of keys and values, `row.rs` the inside of a row. `rocks.rs` is the
 //! store of a real broker, `memory.rs` the one of the tests, which can forget and fail on demand.
+//! Before RocksDB opens anything, `recovery.rs` looks at its logs (with `log_scan.rs`) and at the
+//! note of what was synced (`watermark.rs`).
 
+mod crc32c;
+mod folder;
+mod log_scan;
 pub mod memory;
 pub mod record;
+mod recovery;
 pub mod rocks;
 mod row;
 mod watermark;
@@ -83,8 +89,8 @@ pub enum StoreError {
     /// What was once synced is not there any more.
     #[error(
         "the store in {folder} ends at write {found}, but write {noted} was already on disk: \
-         its log was deleted, shortened or replaced; restore the folder from a backup, or delete \
-         its file `synced` to accept the loss"
+         its log was deleted, shortened, damaged or replaced; restore the folder from a backup, or \
+         delete its file `synced` to accept the loss"
     )]
     Behind {
         /// The folder.
@@ -93,6 +99,33 @@ pub enum StoreError {
         found: u64,
         /// Number of a write known to have been synced.
         noted: u64,
+    },
+    /// A log does not make sense at a place that was once synced.
+    #[error(
+        "the log {log} is damaged at byte {at} ({reason}), in front of writes that were on disk \
+         already; restore its folder from a backup, or delete the file `synced` beside it to accept \
+         the loss of everything from there on, {bytes} bytes"
+    )]
+    LogDamaged {
+        /// The file.
+        log: PathBuf,
+        /// Where the batch begins that is not whole.
+        at: u64,
+        /// What does not fit.
+        reason: &'static str,
+        /// From there to its end.
+        bytes: u64,
+    },
+    /// Something is damaged that cannot be left out.
+    #[error(
+        "the store in {folder} is damaged: {reason}; restore the folder from a backup, or move it \
+         away to start with an empty one"
+    )]
+    Corrupt {
+        /// The folder.
+        folder: PathBuf,
+        /// What does not fit.
+        reason: Arc<str>,
     },
     /// Writing failed just now.
     #[error("cannot write to the store: {reason}")]

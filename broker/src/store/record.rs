@@ -129,6 +129,13 @@ pub fn body_key(task: TaskId, kind: BodyKind) -> Vec<u8> {
     key
 }
 
+/// The task that a key of a row or a body is about; `None` if it is no such key.
+#[must_use]
+pub fn task_of_key(key: &[u8]) -> Option<TaskId> {
+    let (_, id) = key.split_first()?;
+    Some(TaskId(u64::from_be_bytes(*id.first_chunk()?)))
+}
+
 /// Key of the bound of task ids.
 #[must_use]
 pub fn task_id_bound_key() -> Vec<u8> {

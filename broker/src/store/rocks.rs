@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRecoveryMode, IteratorMode, LogLevel, Options, WriteBatch, WriteOptions,
+    DBRecoveryMode, ErrorKind, IteratorMode, LogLevel, Options, WriteBatch, WriteOptions,
 };
 
+use super::folder::{self, FolderLock};
 use super::record::{self, Table, Write};
-use super::watermark::Watermark;
+use super::recovery::{self, Loss, Replay};
+use super::watermark::{Note, Watermark};
 use super::{Store, StoreError, WriteGate};
 use crate::core::command::TaskId;
 use crate::core::record::{BodyKind, Record, TaskRow};
@@ -35,35 +37,89 @@ const OPEN_FILES_MAX: i32 = 256;
 
 /// A store in a folder.
 pub struct RocksStore {
+    // Closed before the lock on its folder is let go of: fields are dropped in this order.
     db: DB,
+    _lock: FolderLock,
     folder: PathBuf,
     batch: WriteBatch,
     gate: WriteGate,
     watermark: Watermark,
+    /// What the note said before this start.
+    note: Note,
 }
 
 impl RocksStore {
     /// Open the store in `folder`, which is created if it is missing.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] if another process has it open, [`StoreError::Behind`] if synced
-    /// writes are missing, [`StoreError::Open`] for everything else that RocksDB minds.
+    /// [`StoreError::Locked`] if another process has it open, [`StoreError::LogDamaged`],
+    /// [`StoreError::Behind`] and [`StoreError::Corrupt`] if something is not there any more that
+    /// was synced, [`StoreError::Open`] for everything else that RocksDB or the system minds.
     pub fn open(folder: impl AsRef<Path>) -> Result<RocksStore, StoreError> {
         let folder = folder.as_ref().to_owned();
+        let lock = folder::enter(&folder)?;
+        let is_new = !folder.join("CURRENT").exists();
+        let watermark = Watermark::beside(&folder);
+        let note = watermark.noted();
+        let replay = recovery::examine(&folder, note)?;
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
         let tables = Table::ALL
             .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
-        let db = DB::open_cf_descriptors(&database_options(), &folder, tables)
+        let db = DB::open_cf_descriptors(&database_options(&replay), &folder, tables)
             .map_err(|error| open_error(&folder, &error))?;
-        let watermark = Watermark::beside(&folder);
         let found = db.latest_sequence_number();
-        if let Some(noted) = watermark.noted()
+        if let Note::Synced(noted) = note
             && found < noted
         {
             return Err(StoreError::Behind { folder, found, noted });
         }
+        if is_new {
+            folder::sync_with_parents(&folder)?;
+        }
         let (batch, gate) = (WriteBatch::default(), WriteGate::default());
-        Ok(RocksStore { db, folder, batch, gate, watermark })
+        let store = RocksStore { db, _lock: lock, folder, batch, gate, watermark, note };
+        store.tell_losses(&replay)?;
+        Ok(store)
+    }
+
+    /// Say in the log what this start has dropped, and what it could not check.
+    fn tell_losses(&self, replay: &Replay) -> Result<(), StoreError> {
+        if let Replay::UpTo(Loss { log, at, reason, bytes, .. }) = replay {
+            let log = log.display();
+            if self.note == Note::Missing {
+                tracing::warn!(%log, at, reason, bytes, "the end of the log was dropped; the note of the last synced write was deleted, which accepts that acknowledged writes may be lost with it");
+            } else {
+                tracing::warn!(%log, at, reason, bytes, "a batch that was never acknowledged was torn, as by a power cut, and dropped");
+            }
+        }
+        let path = self.folder.join("synced");
+        match self.note {
+            Note::Missing if self.holds_tasks()? => {
+                tracing::warn!(path = %path.display(), "the note of the last synced write is missing, so nobody can tell whether acknowledged writes are missing, too");
+            }
+            Note::Damaged => {
+                tracing::warn!(path = %path.display(), "the note of the last synced write is damaged, so nobody can tell whether acknowledged writes are missing at the end of the log");
+            }
+            Note::Missing | Note::Synced(_) => {}
+        }
+        Ok(())
+    }
+
+    fn holds_tasks(&self) -> Result<bool, StoreError> {
+        Ok(self.highest_task()?.is_some())
+    }
+
+    /// The highest id of all tasks, over or not.
+    fn highest_task(&self) -> Result<Option<TaskId>, StoreError> {
+        let mut highest = None;
+        for table in
+            [Table::TaskQueue, Table::TaskCompleted, Table::TaskDeadLetter, Table::TaskBody]
+        {
+            let last = self.db.iterator_cf(family(&self.db, table), IteratorMode::End).next();
+            let last = last.transpose().map_err(|error| open_error(&self.folder, &error))?;
+            highest = highest.max(last.and_then(|(key, _)| record::task_of_key(&key)));
+        }
+        Ok(highest)
     }
 
     /// Where it is.
@@ -107,6 +163,7 @@ impl Store for RocksStore {
         gate.pass(|| {
             let mut options = WriteOptions::default();
             options.set_sync(true);
+            watermark.note_first(db.latest_sequence_number());
             db.write_opt(std::mem::take(batch), &options).map_err(|error| write_error(&error))?;
             watermark.note_lazily(db.latest_sequence_number());
             Ok(())
@@ -150,14 +207,18 @@ impl Store for RocksStore {
     }
 }
 
-fn database_options() -> Options {
+fn database_options(replay: &Replay) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
-    // A torn last record is what a power cut leaves and was never acknowledged: drop it. Damage
-    // before that refuses the start. (RocksDB cannot recycle log files in this mode; being able
-    // to tell the two apart is worth the tenth of a millisecond per sync.)
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // What may be dropped was found out before (`recovery.rs`), and then RocksDB has to stop at the
+    // same place. Otherwise whatever it finds wrong refuses the start. (It does not recycle log
+    // files in the tolerant mode, and is not asked to: telling damage apart is worth the tenth of a
+    // millisecond per sync that recycling would save.)
+    options.set_wal_recovery_mode(match replay {
+        Replay::Whole => DBRecoveryMode::TolerateCorruptedTailRecords,
+        Replay::Again | Replay::UpTo(_) => DBRecoveryMode::PointInTime,
+    });
     // Several logs live while tables flush. One that is lost or shortened is noticed by this.
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_max_total_wal_size(LOG_BYTES_MAX);
@@ -196,7 +257,11 @@ fn open_error(folder: &Path, error: &rocksdb::Error) -> StoreError {
     if reason.contains("lock file") || reason.contains("lock hold by current process") {
         return StoreError::Locked { folder };
     }
-    StoreError::Open { folder, reason: reason.into() }
+    let reason = reason.into();
+    match error.kind() {
+        ErrorKind::Corruption => StoreError::Corrupt { folder, reason },
+        _ => StoreError::Open { folder, reason },
+    }
 }
 
 fn write_error(error: &impl ToString) -> StoreError {
