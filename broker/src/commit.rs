@@ -92,6 +92,8 @@ pub struct Figures {
     pub requests: u64,
     /// Rows or bodies that could not be read.
     pub damaged: u64,
+    /// Rows of open tasks that the start left out because they are damaged.
+    pub damaged_rows: u64,
 }
 
 /// [`Figures`], written by the loop and read by anybody.
@@ -101,6 +103,7 @@ pub(crate) struct Counters {
     pub(crate) records: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) damaged: AtomicU64,
+    pub(crate) damaged_rows: AtomicU64,
 }
 
 struct Shared {
@@ -206,6 +209,7 @@ impl Durable {
             records: read(&counters.records),
             requests: read(&counters.requests),
             damaged: read(&counters.damaged),
+            damaged_rows: read(&counters.damaged_rows),
         }
     }
 }

@@ -297,6 +297,7 @@ fn readings(context: &Context, registry: &Registry) -> Vec<Reading> {
         counter("records_total", "records synced", figures.records),
         counter("requests_total", "durable requests handled", figures.requests),
         counter("damaged_total", "rows or bodies that could not be read", figures.damaged),
+        gauge("damaged_rows", "open tasks that nobody is offered: damaged", figures.damaged_rows),
     ]
 }
 

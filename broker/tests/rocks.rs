@@ -14,6 +14,7 @@ use agentcom_broker::core::command::{
 use agentcom_broker::core::limits::CoreConfig;
 use agentcom_broker::core::record::{BodyKind, Record, TaskRow};
 use agentcom_broker::store::memory::MemoryStore;
+use agentcom_broker::store::record;
 use agentcom_broker::store::rocks::RocksStore;
 use agentcom_broker::store::{Store, StoreError};
 use tempfile::TempDir;
@@ -423,4 +424,108 @@ fn without_a_note_or_with_a_damaged_one_a_whole_store_starts() {
         fs::remove_file(note(folder.path())).unwrap();
         assert!(holds(&RocksStore::open(folder.path()).unwrap(), 3));
     }
+}
+
+/// Change what is in the closed store in `folder`, behind its back.
+fn tamper(folder: &Path, change: impl FnOnce(&rocksdb::DB)) {
+    let tables = ["default", "task_queue", "task_completed", "task_dead_letter", "task_body"];
+    let tables = tables.into_iter().chain(["broker_meta"]);
+    change(&rocksdb::DB::open_cf(&rocksdb::Options::default(), folder, tables).unwrap());
+}
+
+fn scanned(store: &RocksStore) -> Result<Vec<Record>, StoreError> {
+    let mut records = Vec::new();
+    store.scan(&mut |record| records.push(record)).map(|()| records)
+}
+
+#[test]
+fn without_the_bound_of_ids_it_does_not_start_unless_the_loss_is_accepted() {
+    let folder = folder();
+    drop(play(RocksStore::open(folder.path()).unwrap()));
+    let bound = record::task_id_bound_key();
+    for damage in [None, Some(b"not what was written")] {
+        tamper(folder.path(), |db| {
+            let table = db.cf_handle("broker_meta").unwrap();
+            match damage {
+                None => db.delete_cf(table, &bound).unwrap(),
+                Some(bytes) => db.put_cf(table, &bound, bytes).unwrap(),
+            }
+        });
+        fs::write(note(folder.path()), early_note()).unwrap();
+        let error = scanned(&RocksStore::open(folder.path()).unwrap()).unwrap_err();
+        assert!(matches!(error, StoreError::IdsUnknown { .. }), "{error}");
+        fs::remove_file(note(folder.path())).unwrap();
+        let records = scanned(&RocksStore::open(folder.path()).unwrap()).unwrap();
+        // Task 5 is the last one.
+        assert!(records.contains(&Record::TaskIdBound(TaskId(6))), "{records:?}");
+    }
+}
+
+#[test]
+fn a_damaged_row_is_set_aside_and_the_others_are_served() {
+    let folder = folder();
+    drop(play(RocksStore::open(folder.path()).unwrap()));
+    let key = record::row_key(TaskId(4));
+    let mut damaged = Vec::new();
+    tamper(folder.path(), |db| {
+        let table = db.cf_handle("task_queue").unwrap();
+        damaged = db.get_cf(table, &key).unwrap().unwrap();
+        damaged[9] ^= 4;
+        db.put_cf(table, &key, &damaged).unwrap();
+    });
+    for _ in 0..2 {
+        let store = RocksStore::open(folder.path()).unwrap();
+        let tasks = scanned(&store).unwrap().into_iter().filter_map(|record| match record {
+            Record::Task(row) => Some(row.task.0),
+            _ => None,
+        });
+        assert_eq!(tasks.collect::<Vec<_>>(), [2, 5]);
+        assert_eq!(store.damaged_rows(), 1);
+        let error = store.row(TaskId(4)).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        let copies = fs::read_dir(folder.path().join("damaged")).unwrap();
+        let copies: Vec<_> = copies.map(|copy| fs::read(copy.unwrap().path()).unwrap()).collect();
+        assert_eq!(copies, [damaged.as_slice()]);
+    }
+}
+
+#[test]
+fn a_row_of_a_younger_format_does_not_start() {
+    let folder = folder();
+    drop(play(RocksStore::open(folder.path()).unwrap()));
+    let key = record::row_key(TaskId(4));
+    tamper(folder.path(), |db| {
+        let version = record::FORMAT + 1;
+        let sum = crc32fast::hash(&[key.as_slice(), &[version], b"content"].concat());
+        let value = [&[version][..], &sum.to_le_bytes(), b"content"].concat();
+        db.put_cf(db.cf_handle("task_queue").unwrap(), &key, value).unwrap();
+    });
+    let error = scanned(&RocksStore::open(folder.path()).unwrap()).unwrap_err();
+    assert!(matches!(error, StoreError::NewerFormat { .. }), "{error}");
+}
+
+#[test]
+fn a_table_file_with_a_flipped_bit_does_not_start_and_is_named() {
+    let folder = folder();
+    drop(play(RocksStore::open(folder.path()).unwrap()));
+    tamper(folder.path(), |db| db.flush_cf(db.cf_handle("task_queue").unwrap()).unwrap());
+    let mut refused = 0;
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "sst") {
+            continue;
+        }
+        let copy = copy(folder.path());
+        let file = copy.path().join(path.file_name().unwrap());
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[20] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        let Err(error) = RocksStore::open(copy.path()).and_then(|store| scanned(&store)) else {
+            continue;
+        };
+        let file = path.file_name().unwrap().to_str().unwrap();
+        assert!(error.to_string().contains(file), "{error}");
+        refused += 1;
+    }
+    assert!(refused > 0);
 }

@@ -236,6 +236,22 @@ fn a_damaged_payload_is_reported_and_not_served() {
 }
 
 #[test]
+fn a_damaged_row_is_left_out_and_counted_and_whoever_asks_is_told() {
+    let (store, ear, _heard) = ear();
+    committer(&store, ear).turn([submit(1, "hi")], Now::default());
+    store.damage(Table::TaskQueue);
+    let (sender, heard) = channel();
+    let ear = Ear { store: store.clone(), heard: sender };
+    let durable = Durable::start(CoreConfig::default(), store, ear).unwrap();
+    assert_eq!(durable.figures().damaged_rows, 1);
+    for request in [attach(2), show(3, 1), complete(4, 1, "done")] {
+        durable.send(request).unwrap();
+    }
+    durable.stop();
+    assert_eq!(replies(&heard), ["2:attached", "3:unreadable", "4:unreadable"]);
+}
+
+#[test]
 fn stop_commits_and_answers_what_waits() {
     let (store, ear, heard) = ear();
     let durable = Durable::start(CoreConfig::default(), store.clone(), ear).unwrap();

@@ -119,6 +119,7 @@ impl<S: Store, O: Voice> Committer<S, O> {
 
     /// Count in `counters` from now on.
     pub(super) fn counting(mut self, counters: Arc<Counters>) -> Committer<S, O> {
+        counters.damaged_rows.store(self.store.damaged_rows(), Ordering::Relaxed);
         self.counters = counters;
         self
     }

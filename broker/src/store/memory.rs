@@ -28,6 +28,7 @@ struct Disk {
     fail_append: bool,
     fail_sync: bool,
     syncs: u64,
+    damaged_rows: u64,
 }
 
 /// What became of writes that were appended and not synced, when the power went.
@@ -151,11 +152,15 @@ impl Store for MemoryStore {
     }
 
     fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-        for ((table, key), value) in &self.disk.lock().synced {
+        let Disk { synced, damaged_rows, .. } = &mut *self.disk.lock();
+        *damaged_rows = 0;
+        for ((table, key), value) in synced {
             match table {
-                Table::TaskQueue => {
-                    each(Record::Task(Box::new(record::decode_row(*table, key, value)?)));
-                }
+                Table::TaskQueue => match record::decode_row(*table, key, value) {
+                    Ok(row) => each(Record::Task(Box::new(row))),
+                    Err(StoreError::Damaged { .. }) => *damaged_rows += 1,
+                    Err(error) => return Err(error),
+                },
                 Table::Meta => {
                     each(Record::TaskIdBound(record::decode_task_id_bound(key, value)?));
                 }
@@ -163,5 +168,9 @@ impl Store for MemoryStore {
             }
         }
         Ok(())
+    }
+
+    fn damaged_rows(&self) -> u64 {
+        self.disk.lock().damaged_rows
     }
 }

@@ -10,12 +10,13 @@
 //! `record.rs` knows the bytes of keys and values, `row.rs` the inside of a row. `rocks.rs` is the
 //! store of a real broker, `memory.rs` the one of the tests, which can forget and fail on demand.
 //! Before RocksDB opens anything, `recovery.rs` looks at its logs (with `log_scan.rs`) and at the
-//! note of what was synced (`watermark.rs`).
+//! note of what was synced (`watermark.rs`); `quarantine.rs` is where damaged rows end up.
 
 mod crc32c;
 mod folder;
 mod log_scan;
 pub mod memory;
+mod quarantine;
 pub mod record;
 mod recovery;
 pub mod rocks;
@@ -56,11 +57,15 @@ pub trait Store: Send {
     fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError>;
 
     /// Every synced record that a core is restored from: the rows of open tasks in the order of
-    /// their ids, and the counters. Called once, at start.
+    /// their ids, and the counters. Called once, at start. A damaged row is left out and counted
+    /// ([`Store::damaged_rows`]): the other tasks can be worked on.
     ///
     /// # Errors
-    /// As for [`Store::row`]; a store with damage in it is not started from.
+    /// As for [`Store::row`], for everything that a start cannot do without.
     fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
+
+    /// How many rows of open tasks the scan left out because they are damaged.
+    fn damaged_rows(&self) -> u64;
 
     /// Called when no sync has followed the last one for a while.
     fn rest(&mut self) {}
@@ -125,6 +130,41 @@ pub enum StoreError {
         /// The folder.
         folder: PathBuf,
         /// What does not fit.
+        reason: Arc<str>,
+    },
+    /// A part of a table that is needed at start cannot be read.
+    #[error(
+        "{table} cannot be read behind key {key}: {reason}; restore the store's folder from a \
+         backup, or move it away to start with an empty one"
+    )]
+    TableDamaged {
+        /// The column family.
+        table: &'static str,
+        /// The last key that could be read, in hexadecimal digits.
+        key: String,
+        /// What RocksDB says; it names the file.
+        reason: Arc<str>,
+    },
+    /// More rows are damaged than a bad place on the disk explains.
+    #[error(
+        "more than {rows_max} rows in {table} are damaged; restore the store's folder from a backup"
+    )]
+    DamageSpreads {
+        /// The column family.
+        table: &'static str,
+        /// As many would have been left out.
+        rows_max: u64,
+    },
+    /// Nobody knows which task ids were given out.
+    #[error(
+        "the store in {folder} holds tasks but not the bound of their ids ({reason}), so an id \
+         could be given out twice; restore the folder from a backup, or delete its file `synced` \
+         to go on behind the highest id that is found"
+    )]
+    IdsUnknown {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with the bound.
         reason: Arc<str>,
     },
     /// Writing failed just now.

@@ -212,8 +212,12 @@ fn checksum(key: &[u8], version: u8, content: &[u8]) -> u32 {
 }
 
 fn damaged(table: Table, key: &[u8], reason: String) -> StoreError {
-    let key = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    StoreError::Damaged { table: table.name(), key, reason: reason.into() }
+    StoreError::Damaged { table: table.name(), key: hex(key), reason: reason.into() }
+}
+
+/// A key for people: hexadecimal digits.
+pub(super) fn hex(key: &[u8]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

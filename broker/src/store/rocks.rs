@@ -5,6 +5,7 @@
 //! log and syncs it *before* it shows the batch to readers, so no read ever sees what a power cut
 //! could take back.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use rocksdb::{
 };
 
 use super::folder::{self, FolderLock};
+use super::quarantine::Quarantine;
 use super::record::{self, Table, Write};
 use super::recovery::{self, Loss, Replay};
 use super::watermark::{Note, Watermark};
@@ -46,6 +48,7 @@ pub struct RocksStore {
     watermark: Watermark,
     /// What the note said before this start.
     note: Note,
+    damaged_rows: Cell<u64>,
 }
 
 impl RocksStore {
@@ -77,7 +80,9 @@ impl RocksStore {
             folder::sync_with_parents(&folder)?;
         }
         let (batch, gate) = (WriteBatch::default(), WriteGate::default());
-        let store = RocksStore { db, _lock: lock, folder, batch, gate, watermark, note };
+        let damaged_rows = Cell::new(0);
+        let store =
+            RocksStore { db, _lock: lock, folder, batch, gate, watermark, note, damaged_rows };
         store.tell_losses(&replay)?;
         Ok(store)
     }
@@ -122,6 +127,30 @@ impl RocksStore {
         Ok(highest)
     }
 
+    /// Ids below it may have been given out; `None` in a new store.
+    fn task_id_bound(&self) -> Result<Option<TaskId>, StoreError> {
+        let key = record::task_id_bound_key();
+        let value = self.db.get_cf(family(&self.db, Table::Meta), &key);
+        let bound = match value.map_err(|error| open_error(&self.folder, &error))? {
+            Some(value) => record::decode_task_id_bound(&key, &value).map(Some),
+            None => Ok(None),
+        };
+        let reason = match bound {
+            Ok(Some(bound)) => return Ok(Some(bound)),
+            Ok(None) => "it is missing".into(),
+            Err(StoreError::Damaged { reason, .. }) => reason,
+            Err(error) => return Err(error),
+        };
+        match (self.highest_task()?, self.note) {
+            (None, _) => Ok(None),
+            (Some(highest), Note::Missing) => {
+                tracing::warn!(highest = highest.0, %reason, "the bound of task ids is lost; ids go on behind the highest one that was found, and if tasks are lost, theirs may be given out again");
+                Ok(Some(TaskId(highest.0.saturating_add(1))))
+            }
+            (Some(_), _) => Err(StoreError::IdsUnknown { folder: self.folder.clone(), reason }),
+        }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -137,9 +166,15 @@ impl RocksStore {
         table: Table,
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        let mut last_key = String::from("(none)");
         for entry in self.db.iterator_cf(family(&self.db, table), IteratorMode::Start) {
-            let (key, value) = entry.map_err(|error| read_error(&error))?;
+            let (key, value) = entry.map_err(|error| StoreError::TableDamaged {
+                table: table.name(),
+                key: last_key.clone(),
+                reason: error.to_string().into(),
+            })?;
             each(&key, &value)?;
+            last_key = record::hex(&key);
         }
         Ok(())
     }
@@ -191,15 +226,23 @@ impl Store for RocksStore {
     }
 
     fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-        let bound = record::task_id_bound_key();
-        if let Some(value) = self.value(Table::Meta, &bound)? {
-            each(Record::TaskIdBound(record::decode_task_id_bound(&bound, &value)?));
+        if let Some(bound) = self.task_id_bound()? {
+            each(Record::TaskIdBound(bound));
         }
+        let mut quarantine = Quarantine::beside(&self.folder);
         self.each_value(Table::TaskQueue, |key, value| {
-            let row = record::decode_row(Table::TaskQueue, key, value)?;
-            each(Record::Task(Box::new(row)));
+            match record::decode_row(Table::TaskQueue, key, value) {
+                Ok(row) => each(Record::Task(Box::new(row))),
+                Err(damage) => quarantine.take(Table::TaskQueue, key, value, damage)?,
+            }
             Ok(())
-        })
+        })?;
+        self.damaged_rows.set(quarantine.rows());
+        Ok(())
+    }
+
+    fn damaged_rows(&self) -> u64 {
+        self.damaged_rows.get()
     }
 
     fn close(&mut self) {
