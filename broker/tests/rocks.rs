@@ -17,6 +17,8 @@ use agentcom_broker::store::memory::MemoryStore;
 use agentcom_broker::store::record;
 use agentcom_broker::store::rocks::RocksStore;
 use agentcom_broker::store::{Store, StoreError};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use tempfile::TempDir;
 
 /// Keeps nothing.
@@ -259,6 +261,37 @@ fn however_a_power_cut_tears_the_last_batch_the_others_are_there() {
             RocksStore::open(torn.path()).unwrap_or_else(|error| panic!("{shape}: {error}"));
         assert_eq!([2, 3, 4].map(|task| holds(&store, task)), [true, false, true], "{shape}");
     }
+}
+
+/// Any pages may be missing, and the file may be shorter than what arrived of it.
+#[test]
+fn whichever_pages_of_the_last_batch_arrived_the_others_are_there() {
+    let (folder, log, [.., last]) = before_the_cut();
+    let sound = fs::read(&log).unwrap();
+    let first_page = last.start / 4096;
+    // Of each page: it is there, or zero, or garbage.
+    let pages = prop::collection::vec(prop::option::weighted(0.7, any::<bool>()), 40);
+    let cut = prop::option::of(1..last.len());
+    let config = ProptestConfig { cases: 50, failure_persistence: None, ..Default::default() };
+    let check = |(pages, cut): (Vec<Option<bool>>, Option<usize>)| {
+        let mut bytes = sound.clone();
+        for (at, is_zero) in (first_page..).zip(pages) {
+            let page = (at * 4096).max(last.start)..((at + 1) * 4096).min(last.end);
+            match is_zero.filter(|_| !page.is_empty()) {
+                None => {}
+                Some(true) => bytes[page].fill(0),
+                Some(false) => garbage(&mut bytes[page]),
+            }
+        }
+        bytes.truncate(bytes.len() - cut.unwrap_or(0));
+        let is_whole = bytes == sound;
+        let torn = copy(folder.path());
+        fs::write(torn.path().join(log.file_name().unwrap()), bytes).unwrap();
+        let store = RocksStore::open(torn.path()).unwrap();
+        prop_assert_eq!([1, 2, 3].map(|task| holds(&store, task)), [true, true, is_whole]);
+        Ok(())
+    };
+    TestRunner::new(config).run(&(pages, cut), check).unwrap();
 }
 
 #[test]

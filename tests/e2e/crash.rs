@@ -4,6 +4,7 @@
 //! The first test is a crowd of clients against a broker that is killed again and again; the
 //! others are its single steps, to find a fault that it shows.
 
+mod damage;
 mod scene;
 
 use std::collections::BTreeSet;
