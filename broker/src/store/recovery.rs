@@ -8,7 +8,7 @@
 //! | end in a batch that was never acknowledged | [`Replay::UpTo`] | it is dropped, and the broker's log says so |
 //! | are damaged in front of a batch that was synced | [`StoreError::LogDamaged`] | nothing is opened or changed |
 //! | the same, and newer logs follow | [`StoreError::Corrupt`] | nothing is opened or changed |
-//! | end before the noted write | [`StoreError::Behind`] | nothing is opened or changed |
+//! | end in a torn batch, before the noted write | [`StoreError::Behind`] | nothing is opened or changed |
 //!
 //! Whoever deleted the note accepts the loss: what `LogDamaged` and `Behind` are about is then
 //! dropped from the bad place on. (With newer logs there is no such place: RocksDB begins a new one

@@ -61,7 +61,6 @@ impl RocksStore {
     pub fn open(folder: impl AsRef<Path>) -> Result<RocksStore, StoreError> {
         let folder = folder.as_ref().to_owned();
         let lock = folder::enter(&folder)?;
-        let is_new = !folder.join("CURRENT").exists();
         let watermark = Watermark::beside(&folder);
         let note = watermark.noted();
         let replay = recovery::examine(&folder, note)?;
@@ -76,7 +75,9 @@ impl RocksStore {
         {
             return Err(StoreError::Behind { folder, found, noted });
         }
-        if is_new {
+        if note == Note::Missing {
+            // The first write makes the note, so nothing was ever acknowledged from this folder, or
+            // somebody has put it together anew.
             folder::sync_with_parents(&folder)?;
         }
         let (batch, gate) = (WriteBatch::default(), WriteGate::default());
