@@ -39,8 +39,11 @@ impl Figure {
     }
 
     /// How many times better this value is than that of `baseline`; over 1 is better.
-    /// `None` if the figure is only a remark, or the ratio is not a number.
+    /// `None` if the figure is only a remark, if either is below 0, or the ratio is not a number.
     pub fn ratio_to(&self, baseline: &Figure) -> Option<f64> {
+        if self.value < 0.0 || baseline.value < 0.0 {
+            return None;
+        }
         let ratio = match self.better {
             Better::Lower => baseline.value / self.value,
             Better::Higher => self.value / baseline.value,
@@ -93,5 +96,6 @@ mod tests {
         assert_eq!((half, twice), (Some(2.0), Some(2.0)));
         assert_eq!(Figure::remark("busy", 1.0).ratio_to(&Figure::remark("busy", 1.0)), None);
         assert_eq!(Figure::cost("ns", 0.0).ratio_to(&Figure::cost("ns", 1.0)), None);
+        assert_eq!(Figure::cost("ns", -2.0).ratio_to(&Figure::cost("ns", -1.0)), None);
     }
 }

@@ -1,16 +1,18 @@
 //! The load generator of AgentCom, and the method behind its figures.
 //!
-//! One question: how much processor time does a server spend on one message, compared with
-//! nats-server doing the same work in the same minute? Everything speaks the raw text protocol
-//! over sockets and depends on no crate of the broker, so a mistake there cannot hide here.
+//! Two questions. How much processor time does a server spend on one message, compared with
+//! nats-server doing the same work in the same minute? And how many tasks does it keep safe on
+//! the disk, compared with JetStream, Redis and beanstalkd? Everything speaks raw protocols over
+//! sockets and depends on no crate of the broker, so a mistake there cannot hide here.
 //!
 //! ```text
 //!  compare ---> server     start a fresh process, read its processor time and memory
 //!     |    \--> scenario   the catalogue: what is measured, under which name
-//!     v              |
-//!  report            +--> flow, exchange, slow, scale    drive one scenario
-//!                              |
-//!                              +--> fleet > link > inbound, outbound    move bytes
+//!     |    |         |
+//!     v    |         +--> flow, exchange, slow, scale    drive one scenario
+//!  report  |                   |
+//!          |                   +--> fleet > link > inbound, outbound    move bytes
+//!          \--> durable    the same for tasks, with a catalogue and connections of its own
 //! ```
 //!
 //! [`yardstick`] is the other end: a server without a broker's duties, which shows what the
@@ -23,6 +25,7 @@ pub mod figure;
 pub mod report;
 
 pub mod process;
+pub mod program;
 pub mod server;
 
 pub mod exchange;
@@ -35,5 +38,7 @@ pub mod frame;
 pub mod inbound;
 pub mod link;
 pub mod outbound;
+
+pub mod durable;
 
 pub mod yardstick;

@@ -1,6 +1,6 @@
 //! One connection to the server under test.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -128,6 +128,26 @@ pub fn await_pong(socket: &mut TcpStream) -> Result<Welcome> {
                 _ if line == "PING" => {}
                 _ => bail!("the server said {line:?} instead of PONG"),
             }
+        }
+    }
+}
+
+/// Read up to the next message, on any subscription; its payload. Fails if the server says
+/// anything but `INFO` and `PING` before it.
+pub fn await_message(socket: &mut TcpStream) -> Result<String> {
+    let mut reader = io::BufReader::new(socket);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).context("waiting for a message")?;
+        match line.split_ascii_whitespace().next() {
+            Some("MSG") => {
+                let size = line.split_ascii_whitespace().next_back().unwrap_or_default();
+                let mut payload = vec![0; size.parse().context("a message without its size")?];
+                reader.read_exact(&mut payload)?;
+                return Ok(String::from_utf8_lossy(&payload).into_owned());
+            }
+            Some("INFO" | "PING") => {}
+            _ => bail!("the server said {line:?} instead of a message"),
         }
     }
 }

@@ -18,7 +18,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the same scenarios against several servers in interleaved rounds.
-    Compare(CompareArgs),
+    Compare(Box<CompareArgs>),
     /// Serve as the yardstick: routes by exact subject, with none of a broker's duties.
     Yardstick {
         /// Address to listen on.

@@ -6,11 +6,10 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::figure::{Figure, Spread};
-use crate::scenario::Scenario;
 
 /// Columns: the longest name of a figure, a value, a ratio with its least and greatest.
-const NAME_WIDTH: usize = 46;
-const VALUE_WIDTH: usize = 14;
+const NAME_WIDTH: usize = 48;
+const VALUE_WIDTH: usize = 18;
 const RATIO_WIDTH: usize = 26;
 
 /// The runs of one server in one scenario, in the order of rounds.
@@ -42,13 +41,14 @@ impl SideRuns {
         figures.iter().find(|figure| figure.name == name)
     }
 
-    fn values(&self, name: &str) -> Option<Spread> {
+    /// The values of the figure called `name`, over all rounds.
+    pub fn values(&self, name: &str) -> Option<Spread> {
         let rounds = 0..self.runs.len();
         Spread::over(rounds.filter_map(|round| Some(self.figure(round, name)?.value)).collect())
     }
 
     /// Ratios to `baseline`, round by round: over 1 means that this side is better.
-    fn ratios(&self, baseline: &Self, name: &str) -> Option<Spread> {
+    pub fn ratios(&self, baseline: &Self, name: &str) -> Option<Spread> {
         let ratio = |round| self.figure(round, name)?.ratio_to(baseline.figure(round, name)?);
         Spread::over((0..self.runs.len()).filter_map(ratio).collect())
     }
@@ -58,37 +58,84 @@ impl SideRuns {
     }
 }
 
+/// Which ratios a report shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ratios {
+    /// Of every side to the first.
+    ToFirst,
+    /// Of the last to every side.
+    OfLast,
+}
+
 /// All runs of one scenario.
 #[derive(Debug)]
 pub struct Report {
-    /// What was run.
-    pub scenario: Scenario,
-    /// The servers, the baseline first.
-    pub sides: Vec<SideRuns>,
+    name: &'static str,
+    about: &'static str,
+    sides: Vec<SideRuns>,
+    ratios: Ratios,
 }
 
 impl Report {
+    /// What `sides` did in the scenario called `name`; every side is compared with the first.
+    pub fn to_first(name: &'static str, about: &'static str, sides: Vec<SideRuns>) -> Self {
+        Self { name, about, sides, ratios: Ratios::ToFirst }
+    }
+
+    /// The same, and the last side is compared with every other.
+    pub fn of_last(name: &'static str, about: &'static str, sides: Vec<SideRuns>) -> Self {
+        Self { name, about, sides, ratios: Ratios::OfLast }
+    }
+
     /// Whether no run lost a message or failed otherwise.
     pub fn is_valid(&self) -> bool {
         self.sides.iter().all(|side| side.faults().next().is_none())
     }
 
-    /// Names of all figures, in the order in which the scenario lists them.
-    fn names(&self) -> Vec<&'static str> {
-        let mut runs = self.sides.iter().flat_map(|side| &side.runs);
-        let figures = runs.find_map(|run| run.as_ref().ok());
-        figures.into_iter().flatten().map(|figure| figure.name).collect()
+    /// The side called `name`.
+    pub fn side(&self, name: &str) -> Option<&SideRuns> {
+        self.sides.iter().find(|side| side.name == name)
     }
 
-    /// A table: figures down, servers across; medians, and ratios to the first server.
+    /// Whose ratio to whom stands beside the side at `place`, if there is one.
+    fn compared(&self, place: usize) -> Option<(&SideRuns, &SideRuns)> {
+        let other = match self.ratios {
+            Ratios::ToFirst => self.sides.first()?,
+            Ratios::OfLast => self.sides.last()?,
+        };
+        let side = &self.sides[place];
+        match self.ratios {
+            _ if std::ptr::eq(side, other) => None,
+            Ratios::ToFirst => Some((side, other)),
+            Ratios::OfLast => Some((other, side)),
+        }
+    }
+
+    /// Names of all figures, in the order in which the scenario lists them.
+    fn names(&self) -> Vec<&'static str> {
+        let runs = self.sides.iter().flat_map(|side| &side.runs);
+        let mut names = Vec::new();
+        for figure in runs.filter_map(|run| run.as_ref().ok()).flatten() {
+            if !names.contains(&figure.name) {
+                names.push(figure.name);
+            }
+        }
+        names
+    }
+
+    /// A table: figures down, servers across; medians, and ratios.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let rounds = self.sides.first().map_or(0, |side| side.runs.len());
-        writeln!(out, "{}: {} ({rounds} rounds)", self.scenario.name, self.scenario.about)?;
+        writeln!(out, "{}: {} ({rounds} rounds)", self.name, self.about)?;
         write!(out, "{:NAME_WIDTH$}", "")?;
         for (place, side) in self.sides.iter().enumerate() {
             write!(out, "{:>VALUE_WIDTH$}", side.name)?;
-            if place > 0 {
-                write!(out, "{:>RATIO_WIDTH$}", "times better")?;
+            if let Some((better, _)) = self.compared(place) {
+                let heading = match self.ratios {
+                    Ratios::ToFirst => "times better".to_owned(),
+                    Ratios::OfLast => format!("{} is better", better.name),
+                };
+                write!(out, "{heading:>RATIO_WIDTH$}")?;
             }
         }
         writeln!(out)?;
@@ -97,8 +144,8 @@ impl Report {
             for (place, side) in self.sides.iter().enumerate() {
                 let value = side.values(name).map_or("-".into(), |spread| number(spread.median));
                 write!(out, "{value:>VALUE_WIDTH$}")?;
-                if place > 0 {
-                    let ratio = side.ratios(&self.sides[0], name).map_or(String::new(), |spread| {
+                if let Some((better, worse)) = self.compared(place) {
+                    let ratio = better.ratios(worse, name).map_or(String::new(), |spread| {
                         format!("{:.2} ({:.2}..{:.2})", spread.median, spread.min, spread.max)
                     });
                     write!(out, "{ratio:>RATIO_WIDTH$}")?;
@@ -111,12 +158,13 @@ impl Report {
                 writeln!(out, "  INVALID: {}, round {}: {fault}", side.name, round + 1)?;
             }
         }
-        writeln!(out)
+        Ok(())
     }
 
     /// The same with every single value.
     pub fn to_json(&self) -> Value {
-        let sides = self.sides.iter().map(|side| {
+        let sides = self.sides.iter().enumerate().map(|(place, side)| {
+            let compared = self.compared(place);
             let figures = self.names().into_iter().map(|name| {
                 let rounds = 0..side.runs.len();
                 let values: Vec<Option<f64>> =
@@ -125,7 +173,9 @@ impl Report {
                     "figure": name,
                     "rounds": values,
                     "value": side.values(name).map(spread_json),
-                    "times_better": side.ratios(&self.sides[0], name).map(spread_json),
+                    "times_better": compared
+                        .and_then(|(better, worse)| better.ratios(worse, name))
+                        .map(spread_json),
                 })
             });
             let faults = side.faults();
@@ -137,7 +187,7 @@ impl Report {
                 "invalid": faults.collect::<Vec<_>>(),
             })
         });
-        json!({ "scenario": self.scenario.name, "sides": sides.collect::<Vec<_>>() })
+        json!({ "scenario": self.name, "sides": sides.collect::<Vec<_>>() })
     }
 }
 
@@ -146,14 +196,14 @@ fn spread_json(spread: Spread) -> Value {
 }
 
 /// Three significant digits or all digits before the point, thousands apart.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         0.0..10.0 => return format!("{value:.2}"),
         10.0..100.0 => return format!("{value:.1}"),
         _ => {}
     }
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
+    let digits = format!("{:.0}", value.abs());
+    let mut text = String::from(if value < 0.0 { "-" } else { "" });
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(' ');
@@ -173,6 +223,7 @@ mod tests {
         assert_eq!(number(31.46), "31.5");
         assert_eq!(number(314.6), "315");
         assert_eq!(number(1_234_567.0), "1 234 567");
+        assert_eq!(number(-123.4), "-123");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The catalogue: what is measured, under which name.
+//! The catalogue of the routing plane: what is measured, under which name.
 //!
 //! Names and shapes follow the table of targets, so that a figure can be laid beside its target.
 
@@ -27,6 +27,12 @@ pub struct Plan {
     pub subscriptions: u32,
     /// How long `slow-consumer` watches after the stalled subscriber has joined.
     pub stalled: Duration,
+    /// Tasks that wait in `backlog` and `cycle-backlog`.
+    pub tasks: u64,
+    /// Tasks that wait in `churn`.
+    pub live: u64,
+    /// How long `churn` lasts.
+    pub churn: Duration,
 }
 
 /// Who receives a published message.

@@ -1,10 +1,9 @@
 //! A server process: started fresh for one run, identified, measured, and ended by its own pid.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,58 +11,27 @@ use tempfile::TempDir;
 
 use crate::link;
 use crate::process::{self, CpuReading, Memory};
+use crate::program::Program;
 
 /// How long a server may take to answer its first connection. Opening an empty store takes well
-/// under a second; a machine that compiles at the same time is slow.
-const STARTUP_MAX: Duration = Duration::from_secs(20);
+/// under a second and one with a million tasks some seconds; a machine that compiles at the same
+/// time is slow.
+const STARTUP_MAX: Duration = Duration::from_secs(60);
 
-/// A program that can be started as a server.
+/// Where servers run.
 #[derive(Clone, Debug)]
-pub enum Program {
-    /// `agentcom serve`, with further arguments.
-    Broker(PathBuf, Vec<OsString>),
-    /// `nats-server` with its defaults.
-    Nats(PathBuf),
-    /// This program's own yardstick.
-    Yardstick,
+pub struct Place {
+    /// The core they are pinned to, if to any.
+    pub cpu: Option<usize>,
+    /// The folder in which each gets one of its own.
+    pub root: PathBuf,
 }
 
-impl Program {
-    /// The command that listens on `port` of the loopback and keeps its files in `folder`,
-    /// pinned to `cpu` if there is one.
-    fn command(&self, port: u16, folder: &TempDir, cpu: Option<usize>) -> Result<Command> {
-        let listen = format!("127.0.0.1:{port}");
-        // Both tools become the server, so the pid stays the same; and the server ends with the
-        // generator, should that be killed.
-        let mut line: Vec<OsString> = vec!["setpriv".into(), "--pdeathsig".into(), "KILL".into()];
-        if let Some(cpu) = cpu {
-            line.extend(["taskset".into(), "-c".into(), cpu.to_string().into()]);
-        }
-        match self {
-            Self::Broker(path, more) => {
-                line.extend([path.into(), "serve".into(), "--listen".into(), listen.into()]);
-                line.extend(["--http-listen".into(), "127.0.0.1:0".into()]);
-                line.extend(["--data-dir".into(), folder.path().join("data").into()]);
-                line.extend(more.iter().cloned());
-            }
-            Self::Nats(path) => {
-                line.extend([path.into(), "-a".into(), "127.0.0.1".into()]);
-                line.extend(["-p".into(), port.to_string().into()]);
-            }
-            Self::Yardstick => {
-                line.extend([std::env::current_exe()?.into(), "yardstick".into()]);
-                line.extend(["--listen".into(), listen.into()]);
-            }
-        }
-        let mut command = Command::new(&line[0]);
-        command.args(&line[1..]);
-        Ok(command)
-    }
-}
-
-/// A running server. Dropping it kills the process and waits for its end.
+/// A running server. Dropping it kills the process, waits for its end and deletes its folder.
 #[derive(Debug)]
 pub struct Server {
+    program: Program,
+    cpu: Option<usize>,
     child: Child,
     address: SocketAddr,
     version: String,
@@ -73,21 +41,41 @@ pub struct Server {
 impl Server {
     /// Start `program` on a free port and wait until it answers. Fails if it does not, or if
     /// what answers is not the process that was started.
-    pub fn start(program: &Program, cpu: Option<usize>) -> Result<Self> {
-        let folder = tempfile::tempdir().context("creating a folder for the server")?;
+    pub fn start(program: &Program, place: &Place) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("agentcom-bench-").tempdir_in(&place.root);
+        let folder = folder.context("creating a folder for the server")?;
         let port = free_port()?;
-        let log = File::create(folder.path().join("log"))?;
-        let mut command = program.command(port, &folder, cpu)?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+        let child = spawn(program, port, folder.path(), place.cpu)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut server = Self { child, address, version: String::new(), folder };
-        server.await_readiness().with_context(|| {
-            let log = fs::read_to_string(server.folder.path().join("log")).unwrap_or_default();
-            let last: Vec<&str> = log.lines().rev().take(3).collect();
-            format!("{command:?} did not become ready; its last lines, newest first: {last:?}")
-        })?;
+        let (program, cpu, version) = (program.clone(), place.cpu, String::new());
+        let mut server = Self { program, cpu, child, address, version, folder };
+        server.await_readiness()?;
         Ok(server)
+    }
+
+    /// Kill it without a word, and wait for its end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("killing the server")?;
+        self.child.wait().context("waiting for the server's end")?;
+        Ok(())
+    }
+
+    /// After [`Server::kill`]: start it once more, with the same folder and the same port, and
+    /// wait until it answers.
+    pub fn start_again(&mut self) -> Result<()> {
+        let port = self.address.port();
+        self.child = spawn(&self.program, port, self.folder.path(), self.cpu)?;
+        self.await_readiness()
+    }
+
+    /// Its folder: the log, and whatever it was told to put there.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Where it listens.
@@ -111,6 +99,17 @@ impl Server {
     }
 
     fn await_readiness(&mut self) -> Result<()> {
+        let outcome = self.first_conversation();
+        self.version = outcome.with_context(|| {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(3).collect();
+            let program = &self.program;
+            format!("{program:?} did not become ready; its last lines, newest first: {last:?}")
+        })?;
+        Ok(())
+    }
+
+    fn first_conversation(&mut self) -> Result<String> {
         let started = Instant::now();
         let mut socket = loop {
             if let Some(status) = self.child.try_wait()? {
@@ -122,22 +121,13 @@ impl Server {
             ensure!(started.elapsed() < STARTUP_MAX, "nothing answers on {}", self.address);
             std::thread::sleep(Duration::from_millis(5));
         };
-        link::greet(&mut socket, "")?;
-        let info = link::await_pong(&mut socket)?.info;
+        let version = self.program.greet(&mut socket, self.address.port())?;
         ensure!(
             process::listens_on(self.child.id(), self.address.port())?,
             "another process answers on {}",
             self.address
         );
-        let info: serde_json::Value = serde_json::from_str(&info).context("INFO is not JSON")?;
-        let stated = info["port"].as_u64();
-        ensure!(
-            stated.is_none_or(|port| port == u64::from(self.address.port())),
-            "INFO states port {stated:?} on {}",
-            self.address
-        );
-        self.version = info["version"].as_str().unwrap_or("of unknown version").to_owned();
-        Ok(())
+        Ok(version)
     }
 }
 
@@ -147,6 +137,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn spawn(program: &Program, port: u16, folder: &Path, cpu: Option<usize>) -> Result<Child> {
+    let log = File::create(folder.join("log"))?;
+    let mut command = program.command(port, folder, cpu)?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().with_context(|| format!("starting {command:?}"))
 }
 
 /// A port nobody listens on now. Another process could take it before the server does; the check
