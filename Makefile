@@ -16,6 +16,8 @@ INTEROP_PARTS := $(if $(shell command -v python3),$(INTEROP)/venv/.installed) \
 BENCH := $(CARGO_TARGET_DIR)/bench
 # Further arguments for what a target runs: make run ARGS="--threads 1"
 ARGS ?=
+# What `make bench` is run with, such as "chrt --rr 1" on a machine that others use
+BENCH_WITH ?=
 FUZZ_TARGET ?= decode_client
 FUZZ_SECONDS ?= 60
 
@@ -49,9 +51,13 @@ deps: ## Install what RocksDB is built with (Debian, Ubuntu; says what is needed
 
 interop-deps: $(INTEROP_PARTS) ## Install the NATS clients of other languages for the tests
 
-bench: build $(BENCH)/venv/.installed ## Compare with nats-server, side by side: make bench ARGS="--scenario 1to1-16"
-	$(CARGO_TARGET_DIR)/release/agentcom-bench compare --broker $(BROKER) \
-		--nats-server $$(scripts/python-env.sh find $(BENCH)/venv nats-server) $(ARGS)
+# Redis and beanstalkd are looked for in PATH. The servers' folders are beside what was built: on
+# a disk, which /tmp need not be.
+bench: build $(BENCH)/venv/.installed ## Compare with other servers, side by side: make bench ARGS="--scenario 1to1-16"
+	@mkdir -p $(BENCH)/servers
+	$(BENCH_WITH) $(CARGO_TARGET_DIR)/release/agentcom-bench compare --broker $(BROKER) \
+		--nats-server $$(scripts/python-env.sh find $(BENCH)/venv nats-server) \
+		--folder $(BENCH)/servers $(ARGS)
 
 bench-micro: deps ## Measure single pieces, such as the parser and the router
 	cargo bench --workspace --benches $(ARGS)
