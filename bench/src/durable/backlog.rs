@@ -61,7 +61,7 @@ pub fn run(server: &mut Server, language: Language, plan: &Plan) -> Result<Vec<F
     server.kill()?;
     let started = Instant::now();
     server.start_again()?;
-    let mut takers = Crew::open(server, language, SIZE, Course::Drain, BODY_BYTES)?;
+    let mut takers = Crew::open(server.address(), language, SIZE, Course::Drain, BODY_BYTES)?;
     takers.begin(plan.tasks)?;
     takers.run_until(|counts| counts.taken > 0)?;
     let restart_s = started.elapsed().as_secs_f64();
@@ -92,7 +92,9 @@ pub fn run_beside(servers: [&Server; 3], language: Language, plan: &Plan) -> Res
     fill(servers[1], language, plan.live)?;
     fill(servers[2], language, plan.tasks)?;
     await_rest(servers[2])?;
-    let open = |server| Crew::open(server, language, WORKERS, Course::Cycle, BODY_BYTES);
+    let open = |server: &Server| {
+        Crew::open(server.address(), language, WORKERS, Course::Cycle, BODY_BYTES)
+    };
     let mut crews = servers.into_iter().map(open).collect::<Result<Vec<_>>>()?;
     for crew in &mut crews {
         crew.begin(u64::MAX)?;
@@ -137,7 +139,7 @@ pub struct Driven {
 
 /// Submit `tasks`, as fast as the server goes.
 pub fn fill(server: &Server, language: Language, tasks: u64) -> Result<Driven> {
-    let mut crew = Crew::open(server, language, SIZE, Course::Submit, BODY_BYTES)?;
+    let mut crew = Crew::open(server.address(), language, SIZE, Course::Submit, BODY_BYTES)?;
     crew.begin(tasks)?;
     drive(server, &mut crew, tasks)
 }

@@ -53,7 +53,7 @@ const FOLDERS: [&str; PARTS] = [
 /// Run it against a fresh `server`.
 pub fn run(server: &Server, language: Language, plan: &Plan) -> Result<Vec<Figure>> {
     backlog::fill(server, language, plan.live)?;
-    let mut crew = Crew::open(server, language, SIZE, Course::Cycle, BODY_BYTES)?;
+    let mut crew = Crew::open(server.address(), language, SIZE, Course::Cycle, BODY_BYTES)?;
     crew.begin(u64::MAX)?;
     let span = plan.churn / PARTS as u32;
     let mut cycles = [0.0; PARTS];

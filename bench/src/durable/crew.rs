@@ -13,6 +13,7 @@
 //! everything in it, a write.
 
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,6 @@ use mio::{Events, Interest, Poll, Token};
 use super::body::Bodies;
 use super::dialect::{Client, Dialect, Language, Reply};
 use crate::link::{self, SILENCE_MAX};
-use crate::server::Server;
 
 /// Bytes of one read: all replies that a connection can have waiting, still inside the cache.
 const SCRATCH_BYTES: usize = 256 * 1024;
@@ -105,10 +105,10 @@ pub struct Crew {
 }
 
 impl Crew {
-    /// Connect `size` of them to `server`, for rounds of `course`; none is begun. Payloads have
+    /// Connect `size` of them to the server at `address`, for rounds of `course`; none is begun. Payloads have
     /// `body_bytes`.
     pub fn open(
-        server: &Server,
+        address: SocketAddr,
         language: Language,
         size: Size,
         course: Course,
@@ -119,7 +119,7 @@ impl Crew {
         let bodies = Arc::new(Bodies::of(body_bytes));
         let member = |place| {
             let client = Client { number: place, credit, bodies: Arc::clone(&bodies) };
-            let mut member = Member::open(server, language.dialect(client))?;
+            let mut member = Member::open(address, language.dialect(client))?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut member.socket, Token(place), interest)?;
             Ok(member)
@@ -319,8 +319,8 @@ struct Member {
 }
 
 impl Member {
-    fn open(server: &Server, dialect: Box<dyn Dialect>) -> Result<Self> {
-        let socket = link::connect(server.address())?;
+    fn open(address: SocketAddr, dialect: Box<dyn Dialect>) -> Result<Self> {
+        let socket = link::connect(address)?;
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket: TcpStream::from_std(socket),
@@ -393,5 +393,92 @@ impl Member {
             self.writable = false;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// The tasks that wait, and how many did at most.
+    #[derive(Default)]
+    struct Queue {
+        bodies: VecDeque<Vec<u8>>,
+        most: usize,
+    }
+
+    /// A server that speaks the words of beanstalkd with as many connections as `size` has.
+    fn serve(size: Size) -> (SocketAddr, Arc<Mutex<Queue>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let queue = Arc::new(Mutex::new(Queue::default()));
+        let theirs = Arc::clone(&queue);
+        std::thread::spawn(move || {
+            for _ in 0..size.connections {
+                let (socket, _) = listener.accept().expect("a connection");
+                let queue = Arc::clone(&theirs);
+                std::thread::spawn(move || converse(socket, &queue));
+            }
+        });
+        (address, queue)
+    }
+
+    fn converse(mut socket: std::net::TcpStream, queue: &Mutex<Queue>) {
+        let mut reader = BufReader::new(socket.try_clone().expect("a second handle"));
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|length| length > 0) {
+            let mut queue = queue.lock().expect("nobody panicked");
+            let answer = match line.split_ascii_whitespace().next() {
+                Some("put") => {
+                    let size = line.trim_end().rsplit(' ').next().expect("a size");
+                    let mut body = vec![0; size.parse::<usize>().expect("a size") + 2];
+                    reader.read_exact(&mut body).expect("a payload");
+                    queue.bodies.push_back(body);
+                    queue.most = queue.most.max(queue.bodies.len());
+                    b"INSERTED 1\r\n".to_vec()
+                }
+                Some("reserve") => {
+                    let body = queue.bodies.pop_front().expect("a task for whoever submitted one");
+                    [format!("RESERVED 1 {}\r\n", body.len() - 2).as_bytes(), &body].concat()
+                }
+                _ => b"DELETED\r\n".to_vec(),
+            };
+            if socket.write_all(&answer).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    }
+
+    #[test]
+    fn as_many_rounds_are_carried_out_as_were_asked_for_and_no_more_at_once_than_allowed() {
+        let size = Size { connections: 3, rounds: 4 };
+        let (address, queue) = serve(size);
+        let mut crew = Crew::open(address, Language::Beanstalkd, size, Course::Cycle, 20)
+            .expect("a server that listens");
+        crew.begin(100).expect("room to write");
+        crew.run_until(|counts| counts.completed == 100).expect("all rounds end");
+        let hundred = Counts { submitted: 100, taken: 100, completed: 100 };
+        assert_eq!(crew.counts(), hundred);
+        crew.finish().expect("nothing is under way");
+        let Queue { bodies, most } = &*queue.lock().expect("nobody panicked");
+        assert!(bodies.is_empty() && *most <= 12, "{} left, {most} at most", bodies.len());
+    }
+
+    #[test]
+    fn rounds_under_way_end_before_a_crew_is_finished() {
+        let size = Size { connections: 2, rounds: 8 };
+        let (address, queue) = serve(size);
+        let mut crew = Crew::open(address, Language::Beanstalkd, size, Course::Submit, 20)
+            .expect("a server that listens");
+        crew.begin(u64::MAX).expect("room to write");
+        crew.run_until(|counts| counts.submitted >= 50).expect("rounds end");
+        crew.finish().expect("rounds end");
+        assert_eq!(crew.ended(), queue.lock().expect("nobody panicked").bodies.len() as u64);
     }
 }

@@ -67,7 +67,7 @@ impl Steady {
     /// Run it against a fresh `server`.
     pub fn run(&self, server: &Server, language: Language, plan: &Plan) -> Result<Vec<Figure>> {
         let names = if self.course == Course::Submit { &SUBMITS } else { &CYCLES };
-        let mut crew = Crew::open(server, language, self.size, self.course, BODY_BYTES)?;
+        let mut crew = Crew::open(server.address(), language, self.size, self.course, BODY_BYTES)?;
         let flush = disk::flush_us(server.folder(), TURN)?;
         let mut flushes = Flushes::watch(server, language);
         crew.begin(u64::MAX)?;
@@ -114,7 +114,7 @@ impl Steady {
 /// shared machine changes its mood within seconds, so the two take turns of [`TURN`].
 pub fn run_one_at_a_time(server: &Server, language: Language, plan: &Plan) -> Result<Vec<Figure>> {
     let one = Size { connections: 1, rounds: 1 };
-    let mut crew = Crew::open(server, language, one, Course::Submit, BODY_BYTES)?;
+    let mut crew = Crew::open(server.address(), language, one, Course::Submit, BODY_BYTES)?;
     crew.spin();
     crew.begin(u64::MAX)?;
     crew.run_for(TURN)?;
