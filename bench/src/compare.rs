@@ -257,7 +257,7 @@ fn compare_durable(
         return Ok(true);
     }
     let (programs, plan, place) = (args.programs(), args.plan(), args.place());
-    let flush = disk::flush_us(&place.root, FLUSHING)?;
+    let flush = disk::flush_us(&place.root, FLUSHING, place.cpu)?;
     let root = place.root.display();
     let (median, best) = (flush.median, flush.min);
     writeln!(out, "One append and flush in {root}: {median:.0} us, {best:.0} us at best")?;

@@ -73,6 +73,11 @@ impl Server {
         self.folder.path()
     }
 
+    /// The core it is pinned to, if to any.
+    pub fn pinned_to(&self) -> Option<usize> {
+        self.cpu
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::figure::Spread;
 
@@ -15,9 +16,23 @@ const APPEND_BYTES: usize = 256;
 /// Unit of the number of blocks in `stat`, whatever the file system.
 const BLOCK_BYTES: u64 = 512;
 
-/// Append to a file in `folder` and flush it, again and again for `length`; how long one took, in
-/// microseconds.
-pub fn flush_us(folder: &Path, length: Duration) -> Result<Spread> {
+/// Append to a file in `folder` and flush it, again and again for `length`, on `cpu` if there is
+/// one; how long one took, in microseconds. It matters where: the core that the disk interrupts
+/// has it sooner, so a server's flushes are to be held against those of its own core.
+pub fn flush_us(folder: &Path, length: Duration, cpu: Option<usize>) -> Result<Spread> {
+    // A thread, because the affinity of this one is to stay as it is.
+    let flushing = || {
+        if let Some(cpu) = cpu {
+            let mut cpus = CpuSet::new();
+            cpus.set(cpu);
+            sched_setaffinity(None, &cpus).context("pinning the thread that flushes")?;
+        }
+        flush_again_and_again(folder, length)
+    };
+    std::thread::scope(|scope| scope.spawn(flushing).join()).expect("flushing never panics")
+}
+
+fn flush_again_and_again(folder: &Path, length: Duration) -> Result<Spread> {
     let mut file = tempfile::tempfile_in(folder).context("creating a file to flush")?;
     let bytes = [b'x'; APPEND_BYTES];
     let mut spans_us = Vec::new();
@@ -72,7 +87,7 @@ mod tests {
     #[test]
     fn a_flush_takes_some_time() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let spread = flush_us(folder.path(), Duration::ZERO).expect("a disk");
+        let spread = flush_us(folder.path(), Duration::ZERO, None).expect("a disk");
         assert!(spread.min > 0.0);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::crew::{Course, Crew, Size};
 use super::dialect::Language;
@@ -68,7 +68,7 @@ impl Steady {
     pub fn run(&self, server: &Server, language: Language, plan: &Plan) -> Result<Vec<Figure>> {
         let names = if self.course == Course::Submit { &SUBMITS } else { &CYCLES };
         let mut crew = Crew::open(server.address(), language, self.size, self.course, BODY_BYTES)?;
-        let flush = disk::flush_us(server.folder(), TURN)?;
+        let flush = disk::flush_us(server.folder(), TURN, server.pinned_to())?;
         let mut flushes = Flushes::watch(server, language);
         crew.begin(u64::MAX)?;
         crew.run_for(plan.warmup)?;
@@ -120,16 +120,18 @@ pub fn run_one_at_a_time(server: &Server, language: Language, plan: &Plan) -> Re
     crew.run_for(TURN)?;
     let (mut submits, mut flushes, mut above) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..plan.measured.div_duration_f64(TURN).ceil() as u32 {
-        let flush = disk::flush_us(server.folder(), TURN)?.median;
+        let flush = disk::flush_us(server.folder(), TURN, server.pinned_to())?.median;
         // The round that was under way meanwhile took longer than it should.
         crew.run_until_next()?;
         crew.take_latencies();
         crew.run_for(TURN)?;
-        let submit = Spread::over(crew.take_latencies()).context("no submit in a turn")?.median;
-        above.push(submit - flush);
-        submits.push(submit);
+        // A crowded machine may give nobody a processor for as long as a turn.
+        let Some(submit) = Spread::over(crew.take_latencies()) else { continue };
+        above.push(submit.median - flush);
+        submits.push(submit.median);
         flushes.push(flush);
     }
+    ensure!(!above.is_empty(), "no submit in any turn");
     let median = |values| Spread::over(values).map_or(f64::NAN, |spread| spread.median);
     Ok(vec![
         Figure::cost(ABOVE_FLUSH, median(above)),
