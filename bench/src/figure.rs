@@ -78,9 +78,31 @@ impl Spread {
     }
 }
 
+/// How much the second of two values grows with the first: the slope of the line with the least
+/// squares of distances. Not a number if all first values are the same.
+pub fn slope(points: &[(f64, f64)]) -> f64 {
+    let mean =
+        |value: fn(&(f64, f64)) -> f64| points.iter().map(value).sum::<f64>() / points.len() as f64;
+    let (x_mean, y_mean) = (mean(|point| point.0), mean(|point| point.1));
+    let sum = |term: &dyn Fn(f64, f64) -> f64| -> f64 {
+        points.iter().map(|&(x, y)| term(x - x_mean, y - y_mean)).sum()
+    };
+    sum(&|x, y| x * y) / sum(&|x, _| x * x)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_teeth_of_a_saw_have_the_slope_of_its_blade() {
+        let teeth = |up: f64| -> Vec<(f64, f64)> {
+            (0..400).map(|x| (f64::from(x), up * f64::from(x) + f64::from(x % 20))).collect()
+        };
+        assert!(slope(&teeth(0.0)).abs() < 0.01, "{}", slope(&teeth(0.0)));
+        assert!((slope(&teeth(3.0)) - 3.0).abs() < 0.01, "{}", slope(&teeth(3.0)));
+        assert!(slope(&[(1.0, 2.0)]).is_nan());
+    }
 
     #[test]
     fn median_of_an_even_number_is_the_mean_of_the_middle_two() {

@@ -9,11 +9,11 @@ use anyhow::{Context, Result};
 /// One tick of `/proc/PID/stat`. `USER_HZ` is 100 on every architecture Linux runs on today.
 const STAT_TICK: Duration = Duration::from_millis(10);
 
-/// Processor time of a process, thread by thread, at one moment.
+/// Processor time of a process, thread by thread, at one moment; by default before its start.
 ///
 /// `schedstat` counts nanoseconds but forgets threads that have ended; `stat` remembers them but
 /// counts in ticks. [`CpuReading::since`] uses the first unless the second contradicts it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CpuReading {
     threads: HashMap<String, Duration>,
     ticks: Duration,

@@ -9,6 +9,7 @@ use super::crew::{Course, Crew, Size};
 use super::dialect::Language;
 use super::disk;
 use crate::figure::{Figure, Spread};
+use crate::process::CpuReading;
 use crate::scenario::Plan;
 use crate::server::Server;
 
@@ -67,6 +68,7 @@ pub fn run(server: &mut Server, language: Language, plan: &Plan) -> Result<Vec<F
     let restart_s = started.elapsed().as_secs_f64();
     // Not when it has come to rest: tasks that were given out want to be completed.
     let restarted = grown(server)?;
+    let restart_cpu = server.cpu()?.since(&CpuReading::default());
 
     let draining = drive(server, &mut takers, plan.tasks)?;
     await_rest(server)?;
@@ -76,6 +78,7 @@ pub fn run(server: &mut Server, language: Language, plan: &Plan) -> Result<Vec<F
         Figure::cost(MEMORY_RESTARTED, restarted.0 / tasks),
         Figure::cost(DISK, full.1 / tasks),
         Figure::cost(RESTART, restart_s),
+        Figure::cost("restart, server cpu, s", restart_cpu.as_secs_f64()),
         Figure::gain("put in, tasks/s", tasks / filling.seconds),
         Figure::cost("put in, server cpu, us/task", filling.cpu_us / tasks),
         Figure::gain("taken out, tasks/s", tasks / draining.seconds),

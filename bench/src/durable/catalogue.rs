@@ -127,6 +127,10 @@ const CYCLE_CPU: &str = steady::CYCLES.cpu;
 /// 130 B and the payload.
 const DISK_MAX: f64 = 130.0 + backlog::BODY_BYTES as f64;
 
+/// What counts as no growth: a tenth of a small task. The teeth of logs and tables that come and
+/// go leave a few bytes of slope even where nothing is kept.
+const GROWTH_MAX: f64 = 10.0;
+
 /// Every row, in the order of the table.
 pub const CATALOGUE: &[Scenario] = &[
     submit(
@@ -221,7 +225,7 @@ pub const CATALOGUE: &[Scenario] = &[
         about: "tasks of 64 B that come and go for a long time beside a few that wait",
         work: Work::Churn,
         peers: &[JETSTREAM_UNSYNCED, REDIS_UNSYNCED, Peer::AgentCom],
-        goals: &[at_most(churn::GROWTH, 1.0, 1.0)],
+        goals: &[at_most(churn::GROWTH, GROWTH_MAX, GROWTH_MAX)],
         rounds_max: 3,
     },
 ];
