@@ -111,7 +111,7 @@ impl Steady {
 }
 
 /// How much longer one submit takes than one flush of the disk, on a fresh `server`. The disk of a
-/// shared machine changes its mood within seconds, so the two take turns of [`TURN`].
+/// shared machine changes its mood within seconds, so the two take turns.
 pub fn run_one_at_a_time(server: &Server, language: Language, plan: &Plan) -> Result<Vec<Figure>> {
     let one = Size { connections: 1, rounds: 1 };
     let mut crew = Crew::open(server.address(), language, one, Course::Submit, BODY_BYTES)?;
