@@ -258,6 +258,7 @@ fn context(
                 name: "agentcom".to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 frames: Vec::new(),
+                aliases_max: 0,
                 verbs: vec!["task1".to_owned(), "worker1".to_owned()],
             }),
             ..ServerInfo::default()

@@ -365,7 +365,7 @@ impl<'a> Line<'a> {
 /// A line can be given up before its end is there, so the error names the first count over the
 /// limit and not the length of the line: how the line was split must not show.
 #[inline]
-fn within_line(bytes: usize, bytes_max: usize) -> Result<(), DecodeError> {
+pub(crate) fn within_line(bytes: usize, bytes_max: usize) -> Result<(), DecodeError> {
     if bytes > bytes_max {
         return Err(DecodeError::ControlLineTooLong { bytes: bytes_max + 1, bytes_max });
     }
@@ -373,7 +373,7 @@ fn within_line(bytes: usize, bytes_max: usize) -> Result<(), DecodeError> {
 }
 
 #[inline]
-fn within_payload(bytes: usize, limits: Limits) -> Result<(), DecodeError> {
+pub(crate) fn within_payload(bytes: usize, limits: Limits) -> Result<(), DecodeError> {
     let bytes_max = limits.payload_bytes_max;
     if bytes > bytes_max {
         return Err(DecodeError::PayloadTooLarge { bytes, bytes_max });

@@ -31,6 +31,12 @@ pub enum DecodeError {
         /// The verb.
         verb: &'static str,
     },
+    /// A binary frame is not laid out as its kind says.
+    #[error("frame {frame} does not follow its layout")]
+    Layout {
+        /// The kind of the frame.
+        frame: &'static str,
+    },
 }
 
 impl DecodeError {
@@ -43,6 +49,7 @@ impl DecodeError {
             DecodeError::ControlLineTooLong { .. } => Some("maximum control line exceeded"),
             DecodeError::PayloadTooLarge { .. } => Some("Maximum Payload Violation"),
             DecodeError::Arguments { .. } => None,
+            DecodeError::Layout { .. } => Some("Malformed Frame"),
         }
     }
 }
@@ -98,6 +105,14 @@ pub enum Mistake {
         verb: Verb,
         /// The word found.
         found: String,
+    },
+    /// A binary frame has a body where its verb takes none.
+    #[error("a body of {bytes} bytes is too much; usage: {usage}", usage = verb.usage())]
+    SurplusBody {
+        /// The verb.
+        verb: Verb,
+        /// Bytes of the body.
+        bytes: usize,
     },
     /// The line is not UTF-8, or holds control characters.
     #[error("the line holds bytes that are not printable text")]

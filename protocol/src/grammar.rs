@@ -289,7 +289,8 @@ pub fn request(line: &[u8]) -> Result<RequestLine<'_>, MistypedLine<'_>> {
         .map_err(|mistake| mistyped(tag, body_bytes, mistake))
 }
 
-fn request_words<'a>(
+/// The words of a request behind its tag, `size` taken away.
+pub(crate) fn request_words<'a>(
     verb: Verb,
     tag: &'a str,
     words: &[&'a str],

@@ -51,6 +51,8 @@ pub struct Extension {
     pub version: String,
     /// Binary framings that may be asked for in CONNECT, best first.
     pub frames: Vec<String>,
+    /// Subjects that may have a number in a binary framing.
+    pub aliases_max: usize,
     /// Verb families that are understood, with their version.
     pub verbs: Vec<String>,
 }

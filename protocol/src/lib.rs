@@ -15,8 +15,11 @@
 //! field is a slice of the caller's buffer. It may *not* assume that a subject is well formed:
 //! that is what [`Subject`] and [`Filter`] are for, once per subject and not once per message.
 //!
+//! The same frames without words to look for are in [`binary`].
+//!
 //! There is no socket, no clock and no runtime in this crate.
 
+pub mod binary;
 mod connect;
 mod decode;
 pub mod encode;

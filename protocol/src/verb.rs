@@ -139,7 +139,51 @@ const ROWS: &[Row] = &[
     },
 ];
 
+/// What the binary framing calls the verb of each row.
+const CODES: [u32; ROWS.len()] = {
+    let mut codes = [0; ROWS.len()];
+    let mut at = 0;
+    while at < ROWS.len() {
+        codes[at] = code(ROWS[at].family, ROWS[at].action);
+        at += 1;
+    }
+    codes
+};
+
+/// FNV-1a of both words with a blank between them. It follows from the name, so that a row keeps its
+/// code whatever is added beside it; a test looks whether two rows meet.
+const fn code(family: &str, action: &str) -> u32 {
+    hashed(hashed(hashed(0x811c_9dc5, family.as_bytes()), b" "), action.as_bytes())
+}
+
+const fn hashed(mut hash: u32, bytes: &[u8]) -> u32 {
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    hash
+}
+
 impl Verb {
+    /// The verb that the binary framing calls `code`.
+    #[must_use]
+    pub fn of_code(code: u32) -> Option<Verb> {
+        CODES.iter().position(|&found| found == code).map(|at| ROWS[at].verb)
+    }
+
+    /// What the binary framing calls the verb.
+    #[must_use]
+    pub fn code(self) -> u32 {
+        let row = self.row();
+        code(row.family, row.action)
+    }
+
+    /// Every verb, in the order of the table.
+    pub fn all() -> impl Iterator<Item = Verb> {
+        ROWS.iter().map(|row| row.verb)
+    }
+
     /// The verb made of two words, in any case.
     #[must_use]
     pub fn find(family: &str, action: &str) -> Option<Verb> {
@@ -273,6 +317,13 @@ mod tests {
                 matches!(&frame, crate::ClientFrame::Request(r) if r.verb == row.verb),
                 "{frame:?}"
             );
+        }
+    }
+
+    #[test]
+    fn no_two_verbs_have_one_code() {
+        for verb in Verb::all() {
+            assert_eq!(Verb::of_code(verb.code()), Some(verb), "{}", verb.name());
         }
     }
 

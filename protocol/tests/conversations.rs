@@ -70,8 +70,16 @@ fn a_conversation_in_the_document_is_the_one_that_is_tested() {
 #[test]
 fn the_grammar_in_the_document_is_the_one_in_the_code() {
     let document = document();
-    let code = fs::read_to_string(root().join("src/grammar.rs")).expect("grammar.rs");
     let mut rest = document.as_str();
+    for (file, rules_min) in [("src/grammar.rs", 20), ("src/binary/grammar.rs", 18)] {
+        rest = quoted_rules(file, rules_min, rest);
+    }
+}
+
+/// Assert that the rules of a grammar stand in the document in their order, from `rest` on. What
+/// follows the last one.
+fn quoted_rules<'a>(file: &str, rules_min: usize, mut rest: &'a str) -> &'a str {
+    let code = fs::read_to_string(root().join(file)).expect(file);
     let mut lines = 0;
     for line in code.lines().filter_map(|line| line.strip_prefix("/// ")) {
         let is_rule = line.split_once(" = ").is_some_and(|(name, _)| !name.contains(' '));
@@ -84,7 +92,8 @@ fn the_grammar_in_the_document_is_the_one_in_the_code() {
             lines += 1;
         }
     }
-    assert!(lines >= 20, "{lines} lines of grammar");
+    assert!(lines >= rules_min, "{lines} lines of grammar in {file}");
+    rest
 }
 
 #[test]
@@ -94,6 +103,7 @@ fn the_document_names_every_error_and_every_verb() {
         DecodeError::UnknownOperation,
         DecodeError::ControlLineTooLong { bytes: 2, bytes_max: 1 },
         DecodeError::PayloadTooLarge { bytes: 2, bytes_max: 1 },
+        DecodeError::Layout { frame: "PUB" },
     ];
     for error in errors {
         let text = error.wire_text().expect("a text");
@@ -143,19 +153,16 @@ fn frames(side: Side, buffer: &mut Vec<u8>, lines: &mut String) -> bool {
         if buffer.is_empty() {
             return false;
         }
-        let decoded = match side {
-            Side::Client => {
-                ClientDecoder::new(limits).decode(buffer).map(|decoded| match decoded {
-                    Decoded::Frame { frame, consumed } => Some((client_frame(&frame), consumed)),
-                    Decoded::Incomplete { .. } => None,
-                })
-            }
-            Side::Server => {
-                ServerDecoder::new(limits).decode(buffer).map(|decoded| match decoded {
-                    Decoded::Frame { frame, consumed } => Some((server_frame(&frame), consumed)),
-                    Decoded::Incomplete { .. } => None,
-                })
-            }
+        let decoded = if side == Side::Client {
+            ClientDecoder::new(limits).decode(buffer).map(|decoded| match decoded {
+                Decoded::Frame { frame, consumed } => Some((client_frame(&frame), consumed)),
+                Decoded::Incomplete { .. } => None,
+            })
+        } else {
+            ServerDecoder::new(limits).decode(buffer).map(|decoded| match decoded {
+                Decoded::Frame { frame, consumed } => Some((server_frame(&frame), consumed)),
+                Decoded::Incomplete { .. } => None,
+            })
         };
         match decoded {
             Ok(Some((frame, consumed))) => {
@@ -282,10 +289,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 }
 
 fn prefix(side: Side) -> &'static str {
-    match side {
-        Side::Client => "C: ",
-        Side::Server => "S: ",
-    }
+    if side == Side::Client { "C: " } else { "S: " }
 }
 
 fn root() -> &'static Path {

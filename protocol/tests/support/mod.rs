@@ -1,6 +1,6 @@
 //! What the tests of both decoders share: feeding bytes in pieces, and randomness with a seed.
 
-use agentcom_protocol::{ClientDecoder, DecodeError, Decoded, Limits, ServerDecoder};
+use agentcom_protocol::{ClientDecoder, DecodeError, Decoded, Limits, ServerDecoder, binary};
 
 /// Everything a decoder made of some bytes.
 #[derive(Debug, PartialEq)]
@@ -28,6 +28,10 @@ pub(crate) enum Side {
     Client,
     /// What brokers send.
     Server,
+    /// What clients send, in the binary framing.
+    BinaryClient,
+    /// What brokers send, in the binary framing.
+    BinaryServer,
 }
 
 impl Side {
@@ -40,6 +44,8 @@ impl Side {
         match self {
             Side::Client => ClientDecoder::new(limits).decode(input).map(described),
             Side::Server => ServerDecoder::new(limits).decode(input).map(described),
+            Side::BinaryClient => binary::ClientDecoder::new(limits).decode(input).map(described),
+            Side::BinaryServer => binary::ServerDecoder::new(limits).decode(input).map(described),
         }
     }
 
