@@ -72,7 +72,8 @@ impl ReplyTo {
         match self {
             ReplyTo::Nobody => {}
             ReplyTo::Verb { outlet, tag } => {
-                words::answer(dispatch.buffer(&outlet), &tag, &outcome);
+                let word = |out: &mut Vec<u8>| words::answer(out, &tag, &outcome);
+                outlet.framing().worded(dispatch.buffer(&outlet), word);
             }
             ReplyTo::Subject { subject } => {
                 dispatch.announce(&subject, json::answer(&outcome).to_string().as_bytes());
@@ -289,7 +290,7 @@ impl Voice for Doors {
             Some(PushTo::Verb { outlet }) => {
                 let buffer = self.dispatch.buffer(&outlet);
                 let before = buffer.len();
-                words::push(buffer, &push);
+                outlet.framing().worded(buffer, |out| words::push(out, &push));
                 // Its credit asked for them all at once; reading them takes it a while.
                 outlet.allow(buffer.len() - before);
             }

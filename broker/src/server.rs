@@ -32,7 +32,7 @@ use crate::routing::Router;
 use crate::session::{Auth, Context, LameDuck, Timeouts};
 use crate::store::StoreError;
 use crate::store::rocks::RocksStore;
-use agentcom_protocol::{Extension, Limits, ServerInfo};
+use agentcom_protocol::{Extension, Limits, ServerInfo, binary};
 
 /// Why the broker could not start, or had to stop. The text is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -257,8 +257,8 @@ fn context(
             x: Some(Extension {
                 name: "agentcom".to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                frames: Vec::new(),
-                aliases_max: 0,
+                frames: vec![binary::NAME.to_owned()],
+                aliases_max: config.limits.aliases_max,
                 verbs: vec!["task1".to_owned(), "worker1".to_owned()],
             }),
             ..ServerInfo::default()
@@ -268,6 +268,7 @@ fn context(
             payload_bytes_max: config.limits.payload_bytes_max,
         },
         subscriptions_max: config.limits.subscriptions_max,
+        aliases_max: config.limits.aliases_max,
         subject_tokens_max: config.limits.subject_tokens_max,
         timeouts: Timeouts {
             auth_ms: milliseconds(timeouts.auth),

@@ -1,10 +1,11 @@
 //! The NATS client protocol, rule by rule, as a client sees it on the socket.
 //!
 //! Each module is a part of that protocol: what a line looks like, how a connection begins, where
-//! messages go, and what the broker says when a client goes too far. All of it holds for
-//! nats-server too (see the documentation of the crate, "The oracle").
+//! messages go, and what the broker says when a client goes too far. All of it but the binary framing
+//! holds for nats-server too (see the documentation of the crate, "The oracle").
 
 mod auth;
+mod binary;
 mod delivery;
 mod grammar;
 mod handshake;

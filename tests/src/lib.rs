@@ -13,6 +13,7 @@
 //! * [`Broker`] is one broker process on free ports in a folder of its own. Dropping it kills it.
 //! * [`Wire`] is one raw connection: bytes out, operations in, every wait with a deadline.
 //!   `tasks.rs` teaches it our own verbs.
+//! * [`frames::Frames`] is the same in the binary framing.
 //! * [`Answer`] is what the HTTP door says to one request ([`Broker::http_get`], ...).
 //! * [`Options`] is what a test may configure, independent of who reads it.
 //!
@@ -32,6 +33,7 @@
 //! Tests of what is ours alone begin with [`oracle::skips`]. All of it is in `oracle.rs`.
 
 mod broker;
+pub mod frames;
 mod http;
 mod options;
 pub mod oracle;
@@ -41,6 +43,7 @@ mod wait;
 mod wire;
 
 pub use broker::{Broker, Refusal};
+pub use frames::Frames;
 pub use http::Answer;
 pub use options::{Options, User};
 pub use random::Random;

@@ -23,6 +23,10 @@ settings! {
         /// Subscriptions of one connection. 100,000: far above any sane client, low enough that
         /// one client that subscribes in a loop is stopped at some 20 MB.
         "subscriptions_max" subscriptions_max: usize = 100_000, in 1..=100_000_000;
+        /// Numbers that one connection of the binary framing may give to subjects. 1,024: more than
+        /// most clients publish to all the time; the rest is sent in full. Some 200 KB at most for
+        /// usual subjects, counted in memory_bytes_max.
+        "aliases_max" aliases_max: usize = 1024, in 0..=65_535;
         /// Tokens of one subject, counted when somebody subscribes. 1,024: NATS knows no limit, so
         /// this one must not be met by accident; the cost of matching grows with the depth.
         "subject_tokens_max" subject_tokens_max: usize = 1024, in 1..=2048;

@@ -5,16 +5,20 @@
 //! receivers' sockets itself, whichever thread owns them. A receiver's own task is woken only when
 //! its socket would not take the bytes (docs/decisions/0003).
 
+mod aliases;
 mod budget;
 mod clock;
 mod connection;
+mod framing;
 mod listener;
 mod outlet;
 mod registry;
 mod worker;
 
+pub use aliases::Aliases;
 pub use budget::Budget;
 pub use clock::Clock;
+pub use framing::Framing;
 pub use listener::{Listener, descriptors_for_connections};
 pub use outlet::{Cut, Outlet, OutletLimits};
 pub use registry::Registry;

@@ -10,16 +10,18 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::net::tcp::OwnedWriteHalf;
 
+use super::aliases::Aliases;
 use super::budget::Budget;
-use agentcom_protocol::{Decoded, Limits, ServerDecoder, encode};
+use super::framing::Framing;
+use agentcom_protocol::{Decoded, Limits, ServerDecoder, binary};
 
 /// Bounds of every outlet.
 #[derive(Debug)]
@@ -37,6 +39,10 @@ pub struct Outlet {
     id: u64,
     limits: Arc<OutletLimits>,
     queue: Mutex<Queue>,
+    /// Set once the client is spoken to in the binary framing.
+    aliases: OnceLock<Aliases>,
+    /// Memory of the aliases that is charged to the budget.
+    aliases_bytes: AtomicUsize,
     pending: AtomicUsize,
     /// Bytes that the client asked for and that may wait beyond the limit, until all is sent.
     allowance: AtomicUsize,
@@ -104,6 +110,8 @@ impl Outlet {
             id,
             limits,
             queue: Mutex::new(queue),
+            aliases: OnceLock::new(),
+            aliases_bytes: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
             allowance: AtomicUsize::new(0),
             drained: AtomicU64::new(0),
@@ -125,6 +133,36 @@ impl Outlet {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// How the client is spoken to.
+    #[inline]
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        if self.aliases.get().is_some() { Framing::Binary } else { Framing::Text }
+    }
+
+    /// Speak to the client in the binary framing from now on. To be called by its session before
+    /// anybody else can have something to say to it.
+    pub fn speak_binary(&self) {
+        let _ = self.aliases.set(Aliases::default());
+    }
+
+    /// The numbers that the client gave to subjects; `None` in the text framing.
+    #[must_use]
+    pub fn aliases(&self) -> Option<&Aliases> {
+        self.aliases.get()
+    }
+
+    /// Let `subject` be called `number`. `false` if there is no memory for it: the client must go.
+    #[must_use]
+    pub fn add_alias(&self, subject: Arc<[u8]>, number: u16) -> bool {
+        let weight = Aliases::weight(&subject);
+        self.aliases_bytes.fetch_add(weight, Ordering::Relaxed);
+        if let Some(aliases) = self.aliases.get() {
+            aliases.insert(subject, number);
+        }
+        self.limits.budget.charge(weight)
     }
 
     /// Bytes that the socket has not taken yet.
@@ -313,9 +351,9 @@ impl Outlet {
         queue.cut = Some(cut);
         let mut last = Vec::new();
         // In the middle of something that is no frame, an error would only be more garbage.
-        if let Some(rest) = unfinished_frame(queue) {
+        if let Some((rest, framing)) = unfinished_frame(queue, self.framing()) {
             last = rest;
-            encode::error(&mut last, CUT_TEXT);
+            framing.error(&mut last, CUT_TEXT);
         }
         self.forget_pending();
         let _ = self.limits.budget.charge(last.len());
@@ -369,6 +407,7 @@ impl OutletLimits {
 impl Drop for Outlet {
     fn drop(&mut self) {
         self.forget_pending();
+        self.limits.budget.release(self.aliases_bytes.load(Ordering::Relaxed));
     }
 }
 
@@ -382,35 +421,68 @@ fn right_sized(bytes: &mut Vec<u8>) -> Vec<u8> {
     copy
 }
 
-/// The rest of the frame that the receiver has seen a part of.
-fn unfinished_frame(queue: &Queue) -> Option<Vec<u8>> {
-    let limits = Limits { control_line_bytes_max: usize::MAX, payload_bytes_max: usize::MAX };
-    let decoder = ServerDecoder::new(limits);
+/// The rest of the frame that the receiver has seen a part of, and the framing of what would follow
+/// it: `framing`, unless lines that were said before still wait.
+fn unfinished_frame(queue: &Queue, framing: Framing) -> Option<(Vec<u8>, Framing)> {
     let chunk = queue.chunks.front()?;
     let mut at = 0;
     while at < queue.sent {
-        match decoder.decode(&chunk[at..]) {
-            Ok(Decoded::Frame { consumed, .. }) => at += consumed,
-            _ => return None,
+        at += frame_bytes(&chunk[at..])?;
+    }
+    let is_line = |byte: &u8| !binary::begins_frame(*byte);
+    let framing = if chunk.get(at).is_some_and(is_line) { Framing::Text } else { framing };
+    Some((chunk[queue.sent..at].to_vec(), framing))
+}
+
+/// Bytes of the frame at the front of `bytes`, which is whole. Lines and frames of the binary
+/// framing stand one behind the other where a client has just changed over.
+fn frame_bytes(bytes: &[u8]) -> Option<usize> {
+    const LIMITS: Limits =
+        Limits { control_line_bytes_max: usize::MAX, payload_bytes_max: usize::MAX };
+    if binary::begins_frame(*bytes.first()?) {
+        match binary::ServerDecoder::new(LIMITS).decode(bytes) {
+            Ok(Decoded::Frame { consumed, .. }) => Some(consumed),
+            _ => None,
+        }
+    } else {
+        match ServerDecoder::new(LIMITS).decode(bytes) {
+            Ok(Decoded::Frame { consumed, .. }) => Some(consumed),
+            _ => None,
         }
     }
-    Some(chunk[queue.sent..at].to_vec())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn queue(chunk: &[u8], sent: usize) -> Queue {
-        Queue { socket: None, chunks: VecDeque::from([chunk.to_vec()]), sent, cut: None }
+    #[track_caller]
+    fn check(chunk: &[u8], sent: usize, rest: &[u8], framing: Framing) {
+        let queue =
+            Queue { socket: None, chunks: VecDeque::from([chunk.to_vec()]), sent, cut: None };
+        let found =
+            unfinished_frame(&queue, Framing::Binary).expect("the chunk is of whole frames");
+        assert_eq!(found, (rest.to_vec(), framing));
     }
 
     #[test]
     fn the_frame_that_was_begun_is_finished_before_the_error() {
         let chunk = b"MSG a 1 2\r\nhi\r\nMSG a 1 3\r\nyou\r\nPONG\r\n";
-        assert_eq!(unfinished_frame(&queue(chunk, 0)).as_deref(), Some(&b""[..]));
-        assert_eq!(unfinished_frame(&queue(chunk, 3)).as_deref(), Some(&b" a 1 2\r\nhi\r\n"[..]));
-        assert_eq!(unfinished_frame(&queue(chunk, 15)).as_deref(), Some(&b""[..]));
-        assert_eq!(unfinished_frame(&queue(chunk, 29)).as_deref(), Some(&b"\r\n"[..]));
+        check(chunk, 0, b"", Framing::Text);
+        check(chunk, 3, b" a 1 2\r\nhi\r\n", Framing::Text);
+        check(chunk, 15, b"", Framing::Text);
+        check(chunk, 29, b"\r\n", Framing::Text);
+    }
+
+    #[test]
+    fn a_client_that_changes_over_hears_the_error_in_the_framing_that_comes_next() {
+        let mut chunk = b"INFO {}\r\n+OK\r\n".to_vec();
+        chunk.extend_from_slice(binary::encode::fixed::PONG);
+        binary::encode::error(&mut chunk, "x");
+        check(&chunk, 4, b" {}\r\n", Framing::Text);
+        check(&chunk, 10, b"OK\r\n", Framing::Binary);
+        check(&chunk, 14, b"", Framing::Binary);
+        check(&chunk, 17, b"\0\0\0\0\0", Framing::Binary);
+        check(&chunk, chunk.len() - 1, b"x", Framing::Binary);
     }
 }

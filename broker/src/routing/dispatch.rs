@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::buffers::Buffers;
-use super::cache::RouteCache;
+use super::cache::{Place, RouteCache};
 use super::frame::{Sizes, append_frame, extend};
 use super::route::{Destination, Route, Target};
 use super::router::Router;
@@ -62,18 +62,26 @@ impl Dispatch {
     /// Nothing seen, nothing to hand over.
     #[must_use]
     pub fn new(router: Arc<Router>) -> Dispatch {
-        Dispatch { router, cache: RouteCache::default(), hands: Hands::default() }
+        Dispatch { router, cache: RouteCache::new(), hands: Hands::default() }
     }
 
     /// Put a client's message into its receivers' buffers. Permissions are the caller's business.
     #[inline]
     pub fn publish(&mut self, origin: Option<Origin<'_>>, publish: &Publish<'_>) -> Delivered {
         let route = self.cache.find(&self.router, publish.subject);
-        let mut delivered = Delivered { destination: route.destination, receivers: 0 };
-        if route.destination == Destination::Subscribers && !route.is_empty() {
-            delivered.receivers = self.hands.deliver(&self.router, route, origin, publish);
-        }
-        delivered
+        self.hands.publish(&self.router, route, origin, publish)
+    }
+
+    /// The same for a message whose subject has been published to from `place` before.
+    #[inline]
+    pub fn publish_at(
+        &mut self,
+        origin: Option<Origin<'_>>,
+        publish: &Publish<'_>,
+        place: &mut Place,
+    ) -> Delivered {
+        let route = self.cache.find_at(&self.router, publish.subject, place);
+        self.hands.publish(&self.router, route, origin, publish)
     }
 
     /// Publish in the broker's own name, under any subject.
@@ -123,6 +131,21 @@ impl Dispatch {
 }
 
 impl Hands {
+    #[inline]
+    fn publish(
+        &mut self,
+        router: &Router,
+        route: &Route,
+        origin: Option<Origin<'_>>,
+        publish: &Publish<'_>,
+    ) -> Delivered {
+        let mut delivered = Delivered { destination: route.destination, receivers: 0 };
+        if route.destination == Destination::Subscribers && !route.is_empty() {
+            delivered.receivers = self.deliver(router, route, origin, publish);
+        }
+        delivered
+    }
+
     #[inline]
     fn deliver(
         &mut self,

@@ -1,7 +1,9 @@
-//! The bytes of one `MSG` or `HMSG`: what is the same for every receiver is worked out once.
+//! The bytes of one `MSG` or `HMSG`, as lines or in the binary framing: what is the same for every
+//! receiver is worked out once.
 
-use super::route::{Route, Target};
+use super::route::{Numbers, Route, Start, Target};
 use agentcom_protocol::Publish;
+use agentcom_protocol::binary::{self, Named};
 use agentcom_protocol::encode::Decimal;
 
 /// `hsize SP tsize CRLF size CRLF` of a message: the first part for those who understand headers,
@@ -61,14 +63,28 @@ pub(super) fn append_frame(
 ) {
     // A header block of no bytes is no header block: it is delivered as a plain message.
     let with_headers = target.subscription.headers && sizes.header_bytes > 0;
+    match &target.start {
+        Start::Line(line) => {
+            append_lines(out, route.prefix(line), with_headers, publish, sizes);
+        }
+        Start::Numbers(numbers) => append_numbers(out, numbers, with_headers, publish, sizes),
+    }
+}
+
+/// `prefix` is `HMSG subject sid `.
+#[inline]
+fn append_lines(
+    out: &mut Vec<u8>,
+    prefix: &[u8],
+    with_headers: bool,
+    publish: &Publish<'_>,
+    sizes: &Sizes,
+) {
     let (prefix, sizes, payload) = if with_headers {
-        (route.prefix_with_headers(target), &sizes.text[..sizes.plain_at], publish.payload)
+        (prefix, &sizes.text[..sizes.plain_at], publish.payload)
     } else {
-        (
-            route.prefix(target),
-            &sizes.text[sizes.plain_at..sizes.end],
-            &publish.payload[sizes.header_bytes..],
-        )
+        let payload = &publish.payload[sizes.header_bytes..];
+        (&prefix[1..], &sizes.text[sizes.plain_at..sizes.end], payload)
     };
     let reply = publish.reply.unwrap_or_default();
     out.reserve(prefix.len() + reply.len() + 1 + sizes.len() + payload.len() + 2);
@@ -80,6 +96,49 @@ pub(super) fn append_frame(
     out.extend_from_slice(sizes);
     extend(out, payload);
     out.extend_from_slice(b"\r\n");
+}
+
+#[inline]
+fn append_numbers(
+    out: &mut Vec<u8>,
+    numbers: &Numbers,
+    with_headers: bool,
+    publish: &Publish<'_>,
+    sizes: &Sizes,
+) {
+    if numbers.in_full || with_headers || publish.reply.is_some() {
+        return append_parts(out, numbers, with_headers, publish, sizes);
+    }
+    let payload = &publish.payload[sizes.header_bytes..];
+    out.reserve(binary::encode::SHORT_MESSAGE_BYTES + payload.len());
+    let start = binary::encode::short_message_start(numbers.sid, numbers.alias, payload.len());
+    out.extend_from_slice(&start);
+    extend(out, payload);
+}
+
+fn append_parts(
+    out: &mut Vec<u8>,
+    numbers: &Numbers,
+    with_headers: bool,
+    publish: &Publish<'_>,
+    sizes: &Sizes,
+) {
+    let subject = match numbers.alias {
+        0 if numbers.in_full => Some(Named::Full(publish.subject)),
+        0 => None,
+        alias => Some(Named::Alias(alias)),
+    };
+    let payload =
+        if with_headers { publish.payload } else { &publish.payload[sizes.header_bytes..] };
+    let message = binary::Message {
+        sid: numbers.sid,
+        subject,
+        reply: publish.reply,
+        header_bytes: with_headers.then_some(sizes.header_bytes),
+        payload,
+    };
+    binary::encode::message_start(out, &message);
+    extend(out, payload);
 }
 
 /// Append in pieces of 2 KiB: a copy of 4 KiB and more whose ends lie a few bytes apart modulo the

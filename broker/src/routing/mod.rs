@@ -20,6 +20,7 @@ mod router;
 mod subscription;
 mod trie;
 
+pub use cache::Place;
 pub use dispatch::{Delivered, Dispatch, Origin};
 pub use index::{Index, Keyed};
 pub use permissions::{Entry, Permissions, Rules};

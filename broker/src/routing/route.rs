@@ -1,5 +1,5 @@
 //! Everything that is known about one subject: who wants it, and the bytes that every frame for
-//! each of them starts with. Worked out once per subject, then used for message after message.
+//! each of them starts with, as lines or as numbers. Worked out once per subject, then used for message after message.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -34,7 +34,8 @@ pub(super) struct Route {
     pub(super) plain: Vec<Target>,
     /// Queue groups: one of each gets a message.
     pub(super) groups: Vec<Vec<Target>>,
-    /// `HMSG subject sid ` of every target; targets with equal ones share them.
+    /// `HMSG subject sid ` of every target that is spoken to in lines; targets with equal ones share
+    /// them.
     prefixes: Vec<u8>,
 }
 
@@ -42,9 +43,38 @@ pub(super) struct Route {
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) subscription: Arc<Subscription>,
-    pub(super) prefix: Range<u32>,
+    pub(super) start: Start,
     /// Its frames equal those of the target before it.
     pub(super) repeats: bool,
+}
+
+/// What the frames for a target start with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// `HMSG subject sid `, in the prefixes of the route.
+    Line(Range<u32>),
+    /// The numbers of the binary framing.
+    Numbers(Numbers),
+}
+
+/// What a receiver that speaks the binary framing calls subscription and subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Numbers {
+    pub(super) sid: u32,
+    /// 0 if the subject has none.
+    pub(super) alias: u16,
+    /// The subject must be there: it has no number, and is not the filter itself.
+    pub(super) in_full: bool,
+}
+
+impl Numbers {
+    /// `None`: the receiver is spoken to in lines.
+    fn of(subscription: &Subscription, subject: &str) -> Option<Numbers> {
+        let aliases = subscription.outlet.aliases()?;
+        let is_filter = subscription.filter().is_literal();
+        let alias = if is_filter { 0 } else { aliases.number(subject.as_bytes()) };
+        Some(Numbers { sid: subscription.number(), alias, in_full: alias == 0 && !is_filter })
+    }
 }
 
 /// What clients do not publish among themselves.
@@ -103,7 +133,6 @@ impl Route {
                 None => grouped.push(vec![subscription]),
             }
         }
-        plain.sort_by(|a, b| (a.sid(), a.headers).cmp(&(b.sid(), b.headers)));
         route.plain = route.targets(text, plain);
         for members in grouped {
             let targets = route.targets(text, members);
@@ -131,28 +160,35 @@ impl Route {
 
     /// `HMSG subject sid `
     #[inline]
-    pub(super) fn prefix_with_headers(&self, target: &Target) -> &[u8] {
-        &self.prefixes[target.prefix.start as usize..target.prefix.end as usize]
+    pub(super) fn prefix(&self, line: &Range<u32>) -> &[u8] {
+        &self.prefixes[line.start as usize..line.end as usize]
     }
 
-    /// `MSG subject sid `
-    #[inline]
-    pub(super) fn prefix(&self, target: &Target) -> &[u8] {
-        &self.prefixes[target.prefix.start as usize + 1..target.prefix.end as usize]
-    }
-
+    /// The targets with equal frames side by side.
     fn targets(&mut self, subject: &str, subscriptions: Vec<Arc<Subscription>>) -> Vec<Target> {
+        let with_numbers =
+            |subscription: Arc<Subscription>| (Numbers::of(&subscription, subject), subscription);
+        let mut subscriptions: Vec<(Option<Numbers>, Arc<Subscription>)> =
+            subscriptions.into_iter().map(with_numbers).collect();
+        subscriptions.sort_by(|(a_numbers, a), (b_numbers, b)| {
+            (a_numbers, a.sid(), a.headers).cmp(&(b_numbers, b.sid(), b.headers))
+        });
         let mut targets: Vec<Target> = Vec::with_capacity(subscriptions.len());
-        for subscription in subscriptions {
+        for (numbers, subscription) in subscriptions {
             let before = targets.last().filter(|target| {
                 target.subscription.sid() == subscription.sid()
                     && target.subscription.headers == subscription.headers
             });
-            let (prefix, repeats) = match before {
-                Some(target) => (target.prefix.clone(), true),
-                None => (self.append_prefix(subject, subscription.sid()), false),
+            let (start, repeats) = match (numbers, before.map(|target| &target.start)) {
+                (None, Some(Start::Line(line))) => (Start::Line(line.clone()), true),
+                (None, _) => (Start::Line(self.append_prefix(subject, subscription.sid())), false),
+                (Some(numbers), before) => {
+                    let start = Start::Numbers(numbers);
+                    let repeats = before == Some(&start);
+                    (start, repeats)
+                }
             };
-            targets.push(Target { subscription, prefix, repeats });
+            targets.push(Target { subscription, start, repeats });
         }
         targets
     }

@@ -100,6 +100,12 @@ impl Router {
         }
     }
 
+    /// Routes of `subject` that were worked out before are not used again.
+    pub fn forget(&self, subject: &[u8]) {
+        let first = subject.split(|&byte| byte == b'.').next().unwrap_or_default();
+        self.generations.buckets[usize::from(bucket(first))].fetch_add(1, Ordering::Release);
+    }
+
     pub(super) fn route(&self, subject: &[u8]) -> Route {
         let stamp = self.generations.stamp(subject);
         let subject = match Subject::parse(subject) {

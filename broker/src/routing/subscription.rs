@@ -78,6 +78,12 @@ impl Subscription {
         &self.names[self.filter_bytes as usize..][..self.sid_bytes as usize]
     }
 
+    /// The sid of a receiver that speaks the binary framing, whose sids are numbers.
+    pub(super) fn number(&self) -> u32 {
+        let digits = std::str::from_utf8(self.sid()).ok();
+        digits.and_then(|digits| digits.parse().ok()).expect("its session wrote digits of a u32")
+    }
+
     /// Memory that it takes in all tables together, about, in bytes. A filter with wildcards may
     /// need a node for each of its tokens.
     #[must_use]

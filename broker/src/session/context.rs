@@ -18,6 +18,8 @@ pub struct Context {
     pub limits: Limits,
     /// Subscriptions per connection.
     pub subscriptions_max: usize,
+    /// Subjects of a connection that may have a number.
+    pub aliases_max: usize,
     /// Tokens of a subscription's filter.
     pub subject_tokens_max: usize,
     /// When to lose patience.

@@ -12,6 +12,7 @@
 
 mod api;
 mod auth;
+mod binary;
 mod context;
 mod subscriptions;
 mod verbs;
@@ -24,14 +25,15 @@ use hashbrown::HashMap;
 pub use auth::{Auth, Login};
 pub use context::{Context, LameDuck, Timeouts};
 
+use self::binary::{Alias, Known};
 use self::subscriptions::Subscriptions;
 use crate::core::command::{Command, SessionId, Tick};
 use crate::durable::{Refused, ReplyTo};
-use crate::net::{Cut, Outlet};
+use crate::net::{Cut, Framing, Outlet};
 use crate::routing::{Destination, Dispatch, Origin, Permissions, Subscription};
 use agentcom_protocol::{
     ClientDecoder, ClientFrame, Connect, DecodeError, Decoded, Filter, Limits, Publish, Subject,
-    encode, help, tokens,
+    binary as frames, encode, help, tokens,
 };
 
 /// One client.
@@ -39,11 +41,13 @@ use agentcom_protocol::{
 pub struct Session {
     outlet: Arc<Outlet>,
     context: Arc<Context>,
-    decoder: ClientDecoder,
+    decoder: Decoder,
     peer: IpAddr,
     login: Option<Login>,
     wishes: Wishes,
     subscriptions: Subscriptions,
+    /// By number, from 1. An empty place is one whose message is being published.
+    aliases: Vec<Option<Alias>>,
     /// Publish subjects that the login's permissions were checked for.
     verdicts: HashMap<Box<[u8]>, bool>,
     /// Set while the connection speaks for an agent; when its leases were last renewed.
@@ -53,10 +57,26 @@ pub struct Session {
     pings_unanswered: u32,
     /// Whether any whole frame arrived.
     has_spoken: bool,
+    /// Whether the first frame is behind us: what is asked for in it cannot be asked for later.
+    has_begun: bool,
     has_connected: bool,
     has_ponged: bool,
     knows_lame_duck: bool,
     is_refused: bool,
+}
+
+/// How the client speaks.
+#[derive(Clone, Copy, Debug)]
+enum Decoder {
+    Text(ClientDecoder),
+    Binary(frames::ClientDecoder),
+}
+
+/// What was made of the bytes so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    consumed: usize,
+    publishes: u64,
 }
 
 /// What the client asked for in CONNECT.
@@ -140,18 +160,20 @@ impl Session {
         context.metrics.connections_opened.add(1);
         Session {
             outlet,
-            decoder: ClientDecoder::new(limits),
+            decoder: Decoder::Text(ClientDecoder::new(limits)),
             context,
             peer,
             login,
             wishes: Wishes::default(),
             subscriptions: Subscriptions::default(),
+            aliases: Vec::new(),
             verdicts: HashMap::new(),
             agent: None,
             deadline: Tick(now.0 + greeting_ms),
             last_input: now,
             pings_unanswered: 0,
             has_spoken: false,
+            has_begun: false,
             has_connected: false,
             has_ponged: false,
             knows_lame_duck: false,
@@ -189,34 +211,30 @@ impl Session {
         dispatch: &mut Dispatch,
     ) -> Result<Taken, Close> {
         self.note_input(now);
-        let mut consumed = 0;
-        let mut publishes = 0;
+        let mut progress = Progress::default();
         let mut work = 0;
         let outcome = loop {
-            match self.decoder.decode(&input[consumed..]) {
-                Ok(Decoded::Frame { frame, consumed: bytes }) => {
-                    consumed += bytes;
-                    let handled = match frame {
-                        ClientFrame::Publish(publish) => {
-                            publishes += 1;
-                            self.handle_publish(&publish, dispatch)
-                        }
-                        other => self.handle_other(other, now, dispatch),
-                    };
-                    if let Err(close) = handled {
-                        break Err(close);
-                    }
+            let taken = match self.decoder {
+                Decoder::Text(decoder) => {
+                    self.take_line(decoder, input, &mut progress, now, dispatch)
+                }
+                Decoder::Binary(decoder) => {
+                    self.take_frame(decoder, input, &mut progress, now, dispatch)
+                }
+            };
+            let consumed = progress.consumed;
+            match taken {
+                Ok(None) => {
                     work += dispatch.take_work();
                     if work > TURN_WORK_MAX {
                         break Ok(Taken { consumed, needed: 0, is_cut_short: true });
                     }
                 }
-                Ok(Decoded::Incomplete { needed }) => {
-                    break Ok(Taken { consumed, needed, is_cut_short: false });
-                }
-                Err(error) => break Err(self.explain(&error, dispatch)),
+                Ok(Some(needed)) => break Ok(Taken { consumed, needed, is_cut_short: false }),
+                Err(close) => break Err(close),
             }
         };
+        let Progress { consumed, publishes } = progress;
         if !self.has_spoken && consumed > 0 && self.login.is_some() && outcome.is_ok() {
             self.has_spoken = true;
             if !self.has_connected {
@@ -226,6 +244,34 @@ impl Session {
         self.context.metrics.messages_in.add(publishes);
         self.context.metrics.bytes_in.add(consumed as u64);
         outcome
+    }
+
+    /// Work off the line behind `progress`. If it is not all there, the bytes that it needs.
+    #[inline]
+    fn take_line(
+        &mut self,
+        decoder: ClientDecoder,
+        input: &[u8],
+        progress: &mut Progress,
+        now: Tick,
+        dispatch: &mut Dispatch,
+    ) -> Result<Option<usize>, Close> {
+        match decoder.decode(&input[progress.consumed..]) {
+            Ok(Decoded::Frame { frame, consumed }) => {
+                progress.consumed += consumed;
+                match frame {
+                    ClientFrame::Publish(publish) => {
+                        progress.publishes += 1;
+                        self.handle_publish(&publish, None, dispatch)?;
+                    }
+                    other => self.handle_other(other, now, dispatch)?,
+                }
+                self.has_begun = true;
+                Ok(None)
+            }
+            Ok(Decoded::Incomplete { needed }) => Ok(Some(needed)),
+            Err(error) => Err(self.explain(&error, dispatch)),
+        }
     }
 
     /// Bytes arrived, whether or not they make a frame: the client lives.
@@ -254,7 +300,8 @@ impl Session {
             return Err(Close::Protocol("ping_max pings stayed unanswered"));
         }
         self.pings_unanswered += 1;
-        dispatch.buffer(&self.outlet).extend_from_slice(encode::fixed::PING);
+        let ping = self.outlet.framing().ping();
+        dispatch.buffer(&self.outlet).extend_from_slice(ping);
         self.deadline = Tick(now.0 + interval);
         Ok(())
     }
@@ -323,6 +370,7 @@ impl Session {
     fn handle_publish(
         &mut self,
         publish: &Publish<'_>,
+        known: Option<&mut Known>,
         dispatch: &mut Dispatch,
     ) -> Result<(), Close> {
         let Some(login) = &self.login else { return Err(self.violation(dispatch)) };
@@ -333,7 +381,10 @@ impl Session {
             self.error(dispatch, "Invalid Publish Subject");
         }
         self.acknowledge(dispatch);
-        if login.permissions.is_some() && !self.may_publish(publish.subject) {
+        let is_permitted = login.permissions.is_none()
+            || known.as_ref().is_some_and(|known| known.is_permitted)
+            || self.may_publish(publish.subject);
+        if !is_permitted {
             self.deny(dispatch, "Publish to", publish.subject);
             return Ok(());
         }
@@ -348,7 +399,13 @@ impl Session {
             }
         }
         let origin = Origin { outlet: &self.outlet, echo: self.wishes.echo };
-        let delivered = dispatch.publish(Some(origin), publish);
+        let delivered = match known {
+            Some(known) => {
+                known.is_permitted = true;
+                dispatch.publish_at(Some(origin), publish, &mut known.place)
+            }
+            None => dispatch.publish(Some(origin), publish),
+        };
         match delivered.destination {
             Destination::Subscribers if delivered.receivers == 0 => {
                 self.answer_unheard(publish, dispatch);
@@ -374,13 +431,14 @@ impl Session {
         }
         match frame {
             ClientFrame::Connect(json) => return self.handle_connect(json, now, dispatch),
-            ClientFrame::Publish(publish) => return self.handle_publish(&publish, dispatch),
+            ClientFrame::Publish(publish) => return self.handle_publish(&publish, None, dispatch),
             ClientFrame::Subscribe { filter, queue, sid } => {
                 self.handle_subscribe(filter, queue, sid, dispatch);
             }
             ClientFrame::Unsubscribe { sid, max } => self.handle_unsubscribe(sid, max, dispatch),
             ClientFrame::Ping => {
-                dispatch.buffer(&self.outlet).extend_from_slice(encode::fixed::PONG);
+                let pong = self.outlet.framing().pong();
+                dispatch.buffer(&self.outlet).extend_from_slice(pong);
                 if !std::mem::replace(&mut self.has_ponged, true) && self.wishes.protocol >= 1 {
                     self.send_info(dispatch, true);
                 }
@@ -394,8 +452,7 @@ impl Session {
             }
             ClientFrame::Request(request) => self.handle_request(&request, dispatch),
             ClientFrame::Mistyped { tag, mistake } => {
-                let buffer = dispatch.buffer(&self.outlet);
-                encode::declined(buffer, tag, mistake.code(), &mistake.to_string());
+                self.decline(dispatch, tag, mistake.code(), &mistake.to_string());
             }
         }
         Ok(())
@@ -412,13 +469,15 @@ impl Session {
         };
         // Whoever it was before, it is somebody else now.
         self.withdraw();
-        self.verdicts.clear();
+        self.forget_permissions();
         self.login = self.context.auth.check(&connect);
         if self.login.is_none() {
             self.context.metrics.logins_refused.add(1);
             return Err(self.violation(dispatch));
         }
-        self.decoder = ClientDecoder::new(self.context.limits);
+        if let Decoder::Text(decoder) = &mut self.decoder {
+            *decoder = ClientDecoder::new(self.context.limits);
+        }
         self.wishes = Wishes {
             verbose: connect.verbose,
             pedantic: connect.pedantic,
@@ -435,16 +494,24 @@ impl Session {
             self.error(dispatch, "no responders requires headers support");
             return Err(Close::Protocol("no_responders without headers"));
         }
-        if connect.frame.is_some() {
+        let is_binary = self.outlet.framing() == Framing::Binary;
+        let changes_over = !is_binary && connect.frame.is_some();
+        let is_other = connect.frame.as_deref().is_some_and(|frame| frame != frames::NAME);
+        if is_other || changes_over && self.has_begun {
             self.error(dispatch, "Unknown Protocol Operation");
-            return Err(Close::Protocol("CONNECT asks for a framing that INFO does not offer"));
+            return Err(Close::Protocol("CONNECT asks for a framing too late or in vain"));
         }
         if !std::mem::replace(&mut self.has_connected, true) {
             let jitter = self.outlet.id() % 5 * self.ping_interval_ms().min(FIRST_PING_MS) / 25;
             let first = self.ping_interval_ms().min(FIRST_PING_MS) + jitter;
             self.deadline = Tick(now.0 + first);
         }
-        self.acknowledge(dispatch);
+        if changes_over {
+            dispatch.buffer(&self.outlet).extend_from_slice(encode::fixed::OK);
+            self.change_over();
+        } else {
+            self.acknowledge(dispatch);
+        }
         Ok(())
     }
 
@@ -463,7 +530,7 @@ impl Session {
         }
         // A queue name travels through permissions and logs as text, like a subject does.
         let queue = match queue.map(std::str::from_utf8).transpose() {
-            Ok(queue) if !queue.is_some_and(|name| name.contains(char::is_control)) => queue,
+            Ok(queue) if !queue.is_some_and(|name| name.contains(is_no_part_of_a_word)) => queue,
             _ => return self.error(dispatch, "Invalid Subject"),
         };
         let permissions = self.login.as_ref().and_then(|login| login.permissions.clone());
@@ -525,7 +592,7 @@ impl Session {
             header_bytes: Some(block.len()),
             payload: &block,
         };
-        encode::message(dispatch.buffer(&self.outlet), &message);
+        self.tell(dispatch, |out| encode::message(out, &message));
     }
 
     fn may_publish(&mut self, subject: &[u8]) -> bool {
@@ -588,12 +655,13 @@ impl Session {
 
     fn acknowledge(&self, dispatch: &mut Dispatch) {
         if self.wishes.verbose {
-            dispatch.buffer(&self.outlet).extend_from_slice(encode::fixed::OK);
+            let ok = self.outlet.framing().ok();
+            dispatch.buffer(&self.outlet).extend_from_slice(ok);
         }
     }
 
     fn error(&self, dispatch: &mut Dispatch, text: &str) {
-        encode::error(dispatch.buffer(&self.outlet), text);
+        self.outlet.framing().error(dispatch.buffer(&self.outlet), text);
     }
 
     fn send_info(&self, dispatch: &mut Dispatch, connect_info: bool) {
@@ -604,7 +672,7 @@ impl Session {
         info.ldm = self.context.lame_duck.is_raised();
         info.connect_info = connect_info;
         let json = serde_json::to_vec(&info).expect("INFO is plain data");
-        encode::info(dispatch.buffer(&self.outlet), &json);
+        self.outlet.framing().info(dispatch.buffer(&self.outlet), &json);
     }
 
     fn ping_interval_ms(&self) -> u64 {
@@ -633,6 +701,11 @@ impl Session {
     fn id(&self) -> SessionId {
         SessionId(self.outlet.id())
     }
+}
+
+/// In lines a blank ends a word; in frames nothing does.
+fn is_no_part_of_a_word(c: char) -> bool {
+    c == ' ' || c.is_control()
 }
 
 impl Wishes {

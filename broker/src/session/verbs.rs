@@ -7,7 +7,7 @@ use crate::core::command::{Command, Reply};
 use crate::durable::{PushTo, ReplyTo};
 use crate::routing::{API_PREFIX, Dispatch};
 use crate::translate::words;
-use agentcom_protocol::{Request, encode};
+use agentcom_protocol::Request;
 
 impl Session {
     pub(super) fn handle_request(&mut self, request: &Request<'_>, dispatch: &mut Dispatch) {
@@ -16,8 +16,7 @@ impl Session {
         if !self.may_publish(subject.as_bytes()) {
             self.context.metrics.denials.add(1);
             let sentence = format!("this login may not publish to {subject}");
-            let buffer = dispatch.buffer(&self.outlet);
-            return encode::declined(buffer, request.tag, "denied", &sentence);
+            return self.decline(dispatch, request.tag, "denied", &sentence);
         }
         let identity = self.identity();
         match words::command(request, self.id(), &identity) {
@@ -29,7 +28,7 @@ impl Session {
             }
             Err(invalid) => {
                 let sentence = format!("{invalid}; usage: {}", request.verb.usage());
-                encode::declined(dispatch.buffer(&self.outlet), request.tag, "invalid", &sentence);
+                self.decline(dispatch, request.tag, "invalid", &sentence);
             }
         }
     }

@@ -32,20 +32,20 @@ pub fn publish(out: &mut Vec<u8>, publish: &Publish<'_>) {
 
 /// `MSG`, or `MSG_SHORT` where there is neither a subject in full, nor a reply, nor a header.
 pub fn message(out: &mut Vec<u8>, message: &Message<'_>) {
-    message_start(out, message, message.payload.len());
+    message_start(out, message);
     out.extend_from_slice(message.payload);
 }
 
-/// All of a message but its payload, which has `payload_bytes`.
-pub fn message_start(out: &mut Vec<u8>, message: &Message<'_>, payload_bytes: usize) {
-    let Message { sid, subject, reply, header_bytes, .. } = *message;
+/// All of a message in front of its payload.
+pub fn message_start(out: &mut Vec<u8>, message: &Message<'_>) {
+    let Message { sid, subject, reply, header_bytes, payload } = *message;
     let (alias, subject) = parts(subject);
     if let (&[], None, None) = (subject, reply, header_bytes) {
-        out.extend_from_slice(&short_message_start(sid, alias, payload_bytes));
+        out.extend_from_slice(&short_message_start(sid, alias, payload.len()));
         return;
     }
     let reply = reply.unwrap_or_default();
-    let length = 12 + subject.len() + reply.len() + payload_bytes;
+    let length = 12 + subject.len() + reply.len() + payload.len();
     head(out, kind::MSG, 0, alias, length);
     out.extend_from_slice(&sid.to_le_bytes());
     message_sizes(out, subject, reply, header_bytes);
