@@ -85,7 +85,7 @@ impl Fleet {
         let pongs = |links: &[Link]| links.iter().map(|link| link.inbound.pongs()).sum::<u64>();
         let wanted = pongs(&self.links[places.clone()]) + places.len() as u64;
         for link in &mut self.links[places.clone()] {
-            link.outbound.push_line(b"PING\r\n");
+            link.outbound.push_line(link.framing.ping());
         }
         self.until("the answers to PING", |links| pongs(&links[places.clone()]) >= wanted)
     }

@@ -24,7 +24,11 @@ const WINDOW_MESSAGES_MIN: u64 = 16;
 
 /// Run `shape` against `server`: processor time per message and per delivery, and the rate.
 pub fn run(server: &Server, shape: Shape, plan: &Plan) -> Result<Vec<Figure>> {
-    let mut flow = Flow::open(server, shape, plan.window_bytes)?;
+    measure(server, Flow::open(server, shape, plan.window_bytes)?, plan)
+}
+
+/// Run `flow`: processor time per message and per delivery, and the rate.
+pub fn measure(server: &Server, mut flow: Flow, plan: &Plan) -> Result<Vec<Figure>> {
     flow.pump(Until::Elapsed(plan.warmup))?;
     let generator = std::process::id();
     let before = (server.cpu()?, CpuReading::of(generator)?, flow.published(), flow.delivered());
@@ -85,8 +89,18 @@ impl Flow {
         let receiver = |_| Link::open(server.address(), &subscription, &delivered, &[]);
         let mut links: Vec<Link> = (0..shape.publishers).map(publisher).collect::<Result<_>>()?;
         links.extend((0..shape.receivers).map(receiver).collect::<Result<Vec<_>>>()?);
+        Self::of(links, shape, window_bytes, delivered.len())
+    }
+
+    /// Take over the links of `shape`, publishers first; a delivery has `delivered_bytes`.
+    pub fn of(
+        links: Vec<Link>,
+        shape: Shape,
+        window_bytes: u64,
+        delivered_bytes: usize,
+    ) -> Result<Self> {
         let each = window_bytes.min(WINDOW_BYTES_TOTAL / shape.receivers.max(1) as u64);
-        let window_messages = (each / delivered.len() as u64).max(WINDOW_MESSAGES_MIN);
+        let window_messages = (each / delivered_bytes as u64).max(WINDOW_MESSAGES_MIN);
         Ok(Self { fleet: Fleet::new(links)?, shape, window_messages })
     }
 

@@ -102,6 +102,10 @@ impl Inbound {
     }
 
     fn walk_line(&mut self, chunk: &[u8]) -> Result<usize> {
+        let first = self.line.first().or(chunk.first()).copied().unwrap_or_default();
+        if !first.is_ascii_graphic() {
+            return self.walk_binary(chunk);
+        }
         let Some(end) = memchr::memchr(b'\n', chunk) else {
             self.line.extend_from_slice(chunk);
             return Ok(chunk.len());
@@ -117,6 +121,35 @@ impl Inbound {
         }
         Ok(end + 1)
     }
+
+    /// A frame of the server's own in the binary framing: a head of 8 bytes, of which the last four
+    /// say how much follows.
+    fn walk_binary(&mut self, chunk: &[u8]) -> Result<usize> {
+        let mut taken = 0;
+        loop {
+            let whole = match self.line.first_chunk::<8>() {
+                Some([_, _, _, _, length @ ..]) => 8 + u32::from_le_bytes(*length) as usize,
+                None => 8,
+            };
+            if self.line.len() >= 8 && self.line.len() == whole {
+                break;
+            }
+            let more = (whole - self.line.len()).min(chunk.len() - taken);
+            if more == 0 {
+                return Ok(taken);
+            }
+            self.line.extend_from_slice(&chunk[taken..taken + more]);
+            taken += more;
+        }
+        let frame = std::mem::take(&mut self.line);
+        match frame[0] {
+            0x01 => self.pings += 1,
+            0x02 => self.pongs += 1,
+            0x80 => {}
+            _ => bail!("the server said {:?}", frame.escape_ascii().to_string()),
+        }
+        Ok(taken)
+    }
 }
 
 /// Enough of `bytes` to recognise them in a message.
@@ -128,6 +161,7 @@ fn excerpt(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::frame::Message;
+    use crate::framings::Framing;
 
     /// Feed `stream` in pieces of `size`; (messages, pongs, pings) at the end.
     fn check(stream: &[u8], size: usize) -> Result<(u64, u64, u64)> {
@@ -147,6 +181,22 @@ mod tests {
         let stream = [&frames(7)[..], b"PING\r\n", &frames(5), b"PONG\r\nINFO {}\r\n"].concat();
         for size in 1..=stream.len() {
             assert_eq!(check(&stream, size).expect("a right stream"), (12, 1, 1), "size {size}");
+        }
+    }
+
+    #[test]
+    fn binary_frames_are_counted_however_the_stream_is_cut() {
+        let delivery = [0x81, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 0, b'h', b'i'];
+        let info = [0x80, 0, 0, 0, 2, 0, 0, 0, b'{', b'}'];
+        let (ping, pong) = (Framing::Binary.ping(), Framing::Binary.pong());
+        let stream = [&delivery[..], &info, ping, &delivery, &delivery, pong].concat();
+        for size in 1..=stream.len() {
+            let mut inbound = Inbound::expecting(&delivery);
+            for chunk in stream.chunks(size) {
+                inbound.handle_chunk(chunk).expect("a right stream");
+            }
+            let counts = (inbound.messages(), inbound.pongs(), inbound.take_pings());
+            assert_eq!(counts, (3, 1, 1), "size {size}");
         }
     }
 

@@ -19,6 +19,7 @@
 //! system calls and the bytes alone cost. `README.md` says how to run it and read the figures.
 
 pub mod compare;
+pub mod framings;
 pub mod scenario;
 
 pub mod figure;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::frame::CONNECT;
+use crate::framings::Framing;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
 
@@ -19,6 +20,8 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(10);
 pub struct Link {
     /// The socket, for registration with a poll.
     pub(crate) socket: mio::net::TcpStream,
+    /// How it speaks.
+    pub(crate) framing: Framing,
     /// What it receives.
     pub inbound: Inbound,
     /// What it sends.
@@ -46,6 +49,7 @@ impl Link {
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket: mio::net::TcpStream::from_std(socket),
+            framing: Framing::Text,
             inbound,
             outbound: Outbound::repeating(published),
             readable: true,
@@ -70,7 +74,7 @@ impl Link {
         self.readable = length == scratch.len();
         self.inbound.handle_chunk(&scratch[..length])?;
         for _ in 0..self.inbound.take_pings() {
-            self.outbound.push_line(b"PONG\r\n");
+            self.outbound.push_line(self.framing.pong());
         }
         Ok(length)
     }

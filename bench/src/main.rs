@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use agentcom_bench::compare::{self, CompareArgs};
+use agentcom_bench::framings::{self, FramingsArgs};
 use agentcom_bench::yardstick;
 use clap::{Parser, Subcommand};
 
@@ -19,6 +20,8 @@ struct Cli {
 enum Command {
     /// Run the same scenarios against several servers in interleaved rounds.
     Compare(Box<CompareArgs>),
+    /// Run the same flows against our broker in both of its framings.
+    Framings(FramingsArgs),
     /// Serve as the yardstick: routes by exact subject, with none of a broker's duties.
     Yardstick {
         /// Address to listen on.
@@ -30,6 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Compare(args) => compare::run(&args),
+        Command::Framings(args) => framings::run(&args),
         Command::Yardstick { listen } => yardstick::serve(listen).map(|()| true),
     };
     match outcome {

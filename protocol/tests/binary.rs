@@ -124,14 +124,14 @@ fn limits_are_kept_by_what_is_known_first() {
         (head(0x14, 0, 0, 7), Err(layout("UNSUB"))),
         (head(0x12, 0, 0, 7), Err(layout("PUB"))),
         (head(0x12, 0, 0, 1000), Ok(16)),
-        (publish(0, 30, 6, 6, 0), Ok(38)),
-        (publish(0, 31, 6, 7, 0), Err(line(13))),
-        (publish(0, 31, 6, 6, 0), Err(payload(11))),
-        (publish(1, 18, 0, 0, 10), Ok(26)),
-        (publish(1, 18, 0, 0, 11), Err(layout("PUB"))),
-        (publish(1, 8, 0, 1, 0), Err(layout("PUB"))),
-        (publish(1, 9, 1, 0, 0), Err(layout("PUB"))),
-        (publish(0, 8, 0, 0, 0), Err(layout("PUB"))),
+        (publish_start(0, 30, 6, 6, 0), Ok(38)),
+        (publish_start(0, 31, 6, 7, 0), Err(line(13))),
+        (publish_start(0, 31, 6, 6, 0), Err(payload(11))),
+        (publish_start(1, 18, 0, 0, 10), Ok(26)),
+        (publish_start(1, 18, 0, 0, 11), Err(layout("PUB"))),
+        (publish_start(1, 8, 0, 1, 0), Err(layout("PUB"))),
+        (publish_start(1, 9, 1, 0, 0), Err(layout("PUB"))),
+        (publish_start(0, 8, 0, 0, 0), Err(layout("PUB"))),
         (request(34, 10), Ok(42)),
         (request(35, 10), Err(line(13))),
         (request(34, 11), Err(payload(11))),
@@ -168,6 +168,38 @@ fn check_begun(side: Side, input: &[u8], expected: &Result<usize, DecodeError>) 
     };
     assert_eq!(found, *expected, "{side:?} {}", hex(input));
     side.assert_split_independent(TIGHT, input, &mut Random(1));
+}
+
+#[test]
+fn the_short_way_gives_what_the_long_one_does() {
+    let decoder = ClientDecoder::new(TIGHT);
+    for input in [
+        &publish(Named::Alias(7), b"0123456789")[..],
+        &publish(Named::Alias(7), b"01234567890"),
+        &publish(Named::Alias(7), b""),
+        &publish(Named::Alias(0), b"hi"),
+        &publish(Named::Full(b"a"), b"hi"),
+        encode::fixed::PING,
+        b"PUB",
+        b"",
+    ] {
+        for end in 0..=input.len() {
+            let long = match decoder.decode(&input[..end]) {
+                Ok(Decoded::Frame {
+                    frame:
+                        ClientFrame::Publish(Publish {
+                            subject: Named::Alias(alias),
+                            reply: None,
+                            header_bytes: None,
+                            payload,
+                        }),
+                    consumed,
+                }) => Some((alias, payload, consumed)),
+                _ => None,
+            };
+            assert_eq!(decoder.whole_short_publish(&input[..end]), long, "{}", hex(input));
+        }
+    }
 }
 
 #[test]
@@ -552,8 +584,15 @@ fn head(kind: u8, count: u8, number: u16, length: u32) -> Vec<u8> {
     head
 }
 
+fn publish(subject: Named<'_>, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let publish = Publish { subject, reply: None, header_bytes: None, payload };
+    encode::publish(&mut bytes, &publish);
+    bytes
+}
+
 /// Head and sizes of a PUB.
-fn publish(alias: u16, length: u32, subject: u16, reply: u16, header: u32) -> Vec<u8> {
+fn publish_start(alias: u16, length: u32, subject: u16, reply: u16, header: u32) -> Vec<u8> {
     let mut start = head(0x12, 0, alias, length);
     start.extend(subject.to_le_bytes());
     start.extend(reply.to_le_bytes());

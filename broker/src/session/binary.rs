@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Close, Decoder, Progress, Session};
 use crate::core::command::Tick;
-use crate::routing::{Dispatch, Place};
+use crate::routing::{Dispatch, Origin, Place};
 use agentcom_protocol::binary::{ClientDecoder, ClientFrame, Named, Publish};
 use agentcom_protocol::encode::Decimal;
 use agentcom_protocol::{Decoded, encode};
@@ -21,8 +21,9 @@ pub(super) struct Alias {
 pub(super) struct Known {
     /// Where its route is.
     pub(super) place: Place,
-    /// The login may publish to it.
-    pub(super) is_permitted: bool,
+    /// Nothing is left to do for a message to it but to deliver it: the login may publish to it, it
+    /// is no subject of the broker's, and the client wants neither `+OK` nor warnings.
+    pub(super) is_open: bool,
 }
 
 impl Session {
@@ -43,7 +44,25 @@ impl Session {
         now: Tick,
         dispatch: &mut Dispatch,
     ) -> Result<Option<usize>, Close> {
-        match decoder.decode(&input[progress.consumed..]) {
+        let rest = &input[progress.consumed..];
+        if let Some((number, payload, consumed)) = decoder.whole_short_publish(rest) {
+            progress.consumed += consumed;
+            progress.publishes += 1;
+            self.handle_short(number, payload, dispatch)?;
+            return Ok(None);
+        }
+        self.take_other(decoder, rest, progress, now, dispatch)
+    }
+
+    fn take_other(
+        &mut self,
+        decoder: ClientDecoder,
+        rest: &[u8],
+        progress: &mut Progress,
+        now: Tick,
+        dispatch: &mut Dispatch,
+    ) -> Result<Option<usize>, Close> {
+        match decoder.decode(rest) {
             Ok(Decoded::Frame { frame, consumed }) => {
                 progress.consumed += consumed;
                 match frame {
@@ -61,6 +80,26 @@ impl Session {
     }
 
     #[inline]
+    fn handle_short(
+        &mut self,
+        number: u16,
+        payload: &[u8],
+        dispatch: &mut Dispatch,
+    ) -> Result<(), Close> {
+        let place = usize::from(number) - 1;
+        if let Some(Some(Alias { subject, known })) = self.aliases.get_mut(place)
+            && known.is_open
+        {
+            let origin = Origin { outlet: &self.outlet, echo: self.wishes.echo };
+            let publish =
+                agentcom_protocol::Publish { subject, reply: None, header_bytes: None, payload };
+            dispatch.publish_at(Some(origin), &publish, &mut known.place);
+            return Ok(());
+        }
+        let subject = Named::Alias(number);
+        self.handle_named(&Publish { subject, reply: None, header_bytes: None, payload }, dispatch)
+    }
+
     fn handle_named(
         &mut self,
         publish: &Publish<'_>,
@@ -144,11 +183,11 @@ impl Session {
         Ok(())
     }
 
-    /// The client is somebody else from now on: what the login was permitted is not known.
+    /// The client is somebody else from now on, and may want other things.
     pub(super) fn forget_permissions(&mut self) {
         self.verdicts.clear();
         for alias in self.aliases.iter_mut().flatten() {
-            alias.known.is_permitted = false;
+            alias.known.is_open = false;
         }
     }
 

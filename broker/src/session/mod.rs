@@ -382,7 +382,7 @@ impl Session {
         }
         self.acknowledge(dispatch);
         let is_permitted = login.permissions.is_none()
-            || known.as_ref().is_some_and(|known| known.is_permitted)
+            || known.as_ref().is_some_and(|known| known.is_open)
             || self.may_publish(publish.subject);
         if !is_permitted {
             self.deny(dispatch, "Publish to", publish.subject);
@@ -401,8 +401,11 @@ impl Session {
         let origin = Origin { outlet: &self.outlet, echo: self.wishes.echo };
         let delivered = match known {
             Some(known) => {
-                known.is_permitted = true;
-                dispatch.publish_at(Some(origin), publish, &mut known.place)
+                let delivered = dispatch.publish_at(Some(origin), publish, &mut known.place);
+                known.is_open = delivered.destination == Destination::Subscribers
+                    && !self.wishes.verbose
+                    && !self.wishes.pedantic;
+                delivered
             }
             None => dispatch.publish(Some(origin), publish),
         };

@@ -67,6 +67,20 @@ impl ClientDecoder {
         }
     }
 
+    /// The alias and the payload, and the bytes of both, if `input` begins with a whole `PUB_SHORT`
+    /// that is right; everything else is for [`ClientDecoder::decode`]. A caller that asks here
+    /// first has most frames without taking a [`ClientFrame`] apart.
+    #[inline(always)]
+    #[must_use]
+    pub fn whole_short_publish<'a>(&self, input: &'a [u8]) -> Option<(u16, &'a [u8], usize)> {
+        let (_, head) = grammar::head(input).ok()?;
+        if head.kind != kind::PUB_SHORT || head.length as usize > self.limits.payload_bytes_max {
+            return None;
+        }
+        let (_, alias) = grammar::short_publish(input).ok()?;
+        Some((alias, input.get(HEAD_BYTES..end(head))?, end(head)))
+    }
+
     #[inline]
     fn short_publish<'a>(
         &self,
