@@ -174,16 +174,17 @@ fn open(server: &Server, shape: Shape, plan: &Plan) -> Result<Flow> {
     let (published, delivered) = if header.is_empty() {
         (frame(0x11, ALIAS, &[&payload]), frame(0x81, 0, &[&SID.to_le_bytes(), &payload]))
     } else {
-        let sizes = [&[0; 4][..], &(header.len() as u32).to_le_bytes()].concat();
+        let sizes = [&[0; 8][..], &(header.len() as u32).to_le_bytes()].concat();
         (
             frame(0x12, ALIAS, &[&sizes, &header, &payload]),
             frame(0x82, 0, &[&SID.to_le_bytes(), &sizes, &header, &payload]),
         )
     };
     let group: &[u8] = if shape.sharing == Sharing::One { b"workers" } else { b"" };
+    let group_bytes = (group.len() as u32).to_le_bytes();
     let alias = frame(0x15, ALIAS, &[SUBJECT.as_bytes()]);
     let subscription =
-        frame(0x13, group.len() as u16, &[&SID.to_le_bytes(), group, SUBJECT.as_bytes()]);
+        frame(0x13, 0, &[&SID.to_le_bytes(), &group_bytes, group, SUBJECT.as_bytes()]);
     let mut links = Vec::new();
     for _ in 0..shape.publishers {
         links.push(link(server, &alias, &[], &published)?);

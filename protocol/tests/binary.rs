@@ -117,21 +117,21 @@ fn limits_are_kept_by_what_is_known_first() {
         (head(0x10, 0, 0, 12), Ok(20)),
         (head(0x10, 0, 0, 13), Err(line(13))),
         (head(0x15, 0, 1, 13), Err(line(13))),
-        (head(0x13, 0, 0, 16), Ok(24)),
-        (head(0x13, 0, 0, 17), Err(line(13))),
-        (head(0x13, 0, 0, 3), Err(layout("SUB"))),
+        (head(0x13, 0, 0, 20), Ok(28)),
+        (head(0x13, 0, 0, 21), Err(line(13))),
+        (head(0x13, 0, 0, 7), Err(layout("SUB"))),
         (head(0x14, 0, 0, 9), Err(layout("UNSUB"))),
         (head(0x14, 0, 0, 7), Err(layout("UNSUB"))),
-        (head(0x12, 0, 0, 7), Err(layout("PUB"))),
-        (head(0x12, 0, 0, 1000), Ok(16)),
-        (publish_start(0, 30, 6, 6, 0), Ok(38)),
-        (publish_start(0, 31, 6, 7, 0), Err(line(13))),
-        (publish_start(0, 31, 6, 6, 0), Err(payload(11))),
-        (publish_start(1, 18, 0, 0, 10), Ok(26)),
-        (publish_start(1, 18, 0, 0, 11), Err(layout("PUB"))),
-        (publish_start(1, 8, 0, 1, 0), Err(layout("PUB"))),
-        (publish_start(1, 9, 1, 0, 0), Err(layout("PUB"))),
-        (publish_start(0, 8, 0, 0, 0), Err(layout("PUB"))),
+        (head(0x12, 0, 0, 11), Err(layout("PUB"))),
+        (head(0x12, 0, 0, 1000), Ok(20)),
+        (publish_start(0, 34, 6, 6, 0), Ok(42)),
+        (publish_start(0, 35, 6, 7, 0), Err(line(13))),
+        (publish_start(0, 35, 6, 6, 0), Err(payload(11))),
+        (publish_start(1, 22, 0, 0, 10), Ok(30)),
+        (publish_start(1, 22, 0, 0, 11), Err(layout("PUB"))),
+        (publish_start(1, 12, 0, 1, 0), Err(layout("PUB"))),
+        (publish_start(1, 13, 1, 0, 0), Err(layout("PUB"))),
+        (publish_start(0, 12, 0, 0, 0), Err(layout("PUB"))),
         (request(34, 10), Ok(42)),
         (request(35, 10), Err(line(13))),
         (request(34, 11), Err(payload(11))),
@@ -150,7 +150,7 @@ fn limits_are_kept_by_what_is_known_first() {
         (head(0x81, 0, 0, 3), Err(layout("MSG_SHORT"))),
         ([head(0x81, 0, 0, 14), vec![0; 4]].concat(), Ok(22)),
         ([head(0x81, 0, 0, 15), vec![0; 4]].concat(), Err(payload(11))),
-        ([head(0x82, 0, 1, 13), vec![0; 4], vec![1], vec![0; 7]].concat(), Err(layout("MSG"))),
+        ([head(0x82, 0, 1, 17), vec![0; 4], vec![1], vec![0; 11]].concat(), Err(layout("MSG"))),
         (head(0x11, 0, 1, 0), Err(DecodeError::UnknownOperation)),
         (head(0x88, 0, 0, 0), Err(DecodeError::UnknownOperation)),
     ] {
@@ -213,11 +213,11 @@ fn words_that_do_not_fill_their_place_are_no_words() {
         Side::BinaryClient.assert_split_independent(Limits::default(), &bytes, &mut Random(1)).end
     };
     let wrong = End::Error(DecodeError::Layout { frame: "REQUEST" });
-    assert_eq!(request(1, b"\x02\x0017"), End::Left(0));
-    assert_eq!(request(1, b"\x02\x00171"), wrong);
-    assert_eq!(request(1, b"\x03\x0017"), wrong);
-    assert_eq!(request(2, b"\x02\x0017"), wrong);
-    assert_eq!(request(0, b"\x02\x0017"), wrong);
+    assert_eq!(request(1, b"\x02\0\0\x0017"), End::Left(0));
+    assert_eq!(request(1, b"\x02\0\0\x00171"), wrong);
+    assert_eq!(request(1, b"\x03\0\0\x0017"), wrong);
+    assert_eq!(request(2, b"\x02\0\0\x0017"), wrong);
+    assert_eq!(request(0, b"\x02\0\0\x0017"), wrong);
 }
 
 #[test]
@@ -592,7 +592,7 @@ fn publish(subject: Named<'_>, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Head and sizes of a PUB.
-fn publish_start(alias: u16, length: u32, subject: u16, reply: u16, header: u32) -> Vec<u8> {
+fn publish_start(alias: u16, length: u32, subject: u32, reply: u32, header: u32) -> Vec<u8> {
     let mut start = head(0x12, 0, alias, length);
     start.extend(subject.to_le_bytes());
     start.extend(reply.to_le_bytes());

@@ -103,7 +103,7 @@ impl ClientDecoder {
         input: &'a [u8],
         head: Head,
     ) -> Result<Decoded<ClientFrame<'a>>, DecodeError> {
-        const FIXED_BYTES: usize = HEAD_BYTES + 8;
+        const FIXED_BYTES: usize = HEAD_BYTES + 12;
         if !has_fixed_part("PUB", input, head, FIXED_BYTES)? {
             return Ok(Decoded::Incomplete { needed: FIXED_BYTES });
         }
@@ -140,7 +140,7 @@ impl ClientDecoder {
             kind::CONNECT => small("CONNECT", input, head, HEAD_BYTES, words_bytes_max, |whole| {
                 grammar::connect(whole).map(|(rest, json)| (rest, ClientFrame::Connect(json)))
             }),
-            kind::SUB => small("SUB", input, head, HEAD_BYTES + 4, words_bytes_max, |whole| {
+            kind::SUB => small("SUB", input, head, HEAD_BYTES + 8, words_bytes_max, |whole| {
                 let (rest, grammar::Subscribe { sid, queue, filter }) = grammar::subscribe(whole)?;
                 let queue = (!queue.is_empty()).then_some(queue);
                 Ok((rest, ClientFrame::Subscribe { sid, queue, filter }))
@@ -235,7 +235,7 @@ impl ServerDecoder {
         input: &'a [u8],
         head: Head,
     ) -> Result<Decoded<ServerFrame<'a>>, DecodeError> {
-        const FIXED_BYTES: usize = HEAD_BYTES + 12;
+        const FIXED_BYTES: usize = HEAD_BYTES + 16;
         if !has_fixed_part("MSG", input, head, FIXED_BYTES)? {
             return Ok(Decoded::Incomplete { needed: FIXED_BYTES });
         }
@@ -371,7 +371,7 @@ impl Parts {
         sizes: MessageSizes,
     ) -> Result<Parts, DecodeError> {
         let (subject_bytes, reply_bytes) =
-            (usize::from(sizes.subject_bytes), usize::from(sizes.reply_bytes));
+            (sizes.subject_bytes as usize, sizes.reply_bytes as usize);
         let header_bytes = sizes.header_bytes as usize;
         let payload_bytes = (end(head) - fixed_bytes).checked_sub(subject_bytes + reply_bytes);
         match payload_bytes.filter(|&bytes| header_bytes <= bytes) {

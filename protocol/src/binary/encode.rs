@@ -1,6 +1,5 @@
 //! Frames to bytes, appended to a buffer that the caller owns. Like [`crate::encode`], this checks
-//! nothing: what is larger than its size field can say is the caller's mistake, and is cut off by
-//! the limits of whoever took it in long before.
+//! nothing.
 
 use super::frame::{Message, Named, Publish};
 use super::grammar::kind;
@@ -21,7 +20,7 @@ pub fn publish(out: &mut Vec<u8>, publish: &Publish<'_>) {
         head(out, kind::PUB_SHORT, 0, alias, payload.len());
     } else {
         let reply = reply.unwrap_or_default();
-        let length = 8 + subject.len() + reply.len() + payload.len();
+        let length = 12 + subject.len() + reply.len() + payload.len();
         head(out, kind::PUB, 0, alias, length);
         message_sizes(out, subject, reply, header_bytes);
         out.extend_from_slice(subject);
@@ -45,7 +44,7 @@ pub fn message_start(out: &mut Vec<u8>, message: &Message<'_>) {
         return;
     }
     let reply = reply.unwrap_or_default();
-    let length = 12 + subject.len() + reply.len() + payload.len();
+    let length = 16 + subject.len() + reply.len() + payload.len();
     head(out, kind::MSG, 0, alias, length);
     out.extend_from_slice(&sid.to_le_bytes());
     message_sizes(out, subject, reply, header_bytes);
@@ -70,8 +69,9 @@ pub fn short_message_start(
 /// `SUB`.
 pub fn subscribe(out: &mut Vec<u8>, filter: &[u8], queue: Option<&[u8]>, sid: u32) {
     let queue = queue.unwrap_or_default();
-    head(out, kind::SUB, 0, number(queue.len()), 4 + queue.len() + filter.len());
+    head(out, kind::SUB, 0, 0, 8 + queue.len() + filter.len());
     out.extend_from_slice(&sid.to_le_bytes());
+    out.extend_from_slice(&size(queue.len()).to_le_bytes());
     out.extend_from_slice(queue);
     out.extend_from_slice(filter);
 }
@@ -242,30 +242,26 @@ fn parts(subject: Option<Named<'_>>) -> (u16, &[u8]) {
 }
 
 fn message_sizes(out: &mut Vec<u8>, subject: &[u8], reply: &[u8], header_bytes: Option<usize>) {
-    out.extend_from_slice(&number(subject.len()).to_le_bytes());
-    out.extend_from_slice(&number(reply.len()).to_le_bytes());
-    out.extend_from_slice(&size(header_bytes.unwrap_or(0)).to_le_bytes());
+    for bytes in [subject.len(), reply.len(), header_bytes.unwrap_or(0)] {
+        out.extend_from_slice(&size(bytes).to_le_bytes());
+    }
 }
 
 fn append_words(out: &mut Vec<u8>, words: &[&str]) {
     for word in words {
-        out.extend_from_slice(&number(word.len()).to_le_bytes());
+        out.extend_from_slice(&size(word.len()).to_le_bytes());
         out.extend_from_slice(word.as_bytes());
     }
 }
 
 fn words_bytes(words: &[&str]) -> usize {
-    words.iter().map(|word| 2 + word.len()).sum()
+    words.iter().map(|word| 4 + word.len()).sum()
 }
 
 fn count(words: &[&str]) -> u8 {
     u8::try_from(words.len()).expect("a request, an answer or a push has few words")
 }
 
-fn number(bytes: usize) -> u16 {
-    u16::try_from(bytes).expect("a word is far below 64 KiB")
-}
-
 fn size(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("a payload is far below 4 GiB")
+    u32::try_from(bytes).expect("what is put into a frame is far below 4 GiB")
 }

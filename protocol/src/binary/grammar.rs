@@ -5,7 +5,7 @@
 use nom::bytes::complete::take;
 use nom::combinator::{all_consuming, map_res, rest, verify};
 use nom::multi::{count, length_data};
-use nom::number::complete::{le_u16, le_u32};
+use nom::number::complete::le_u32;
 use nom::{IResult, Parser};
 
 /// The first byte of each frame. What clients send, what brokers send and what both do is told
@@ -54,7 +54,7 @@ pub struct Head {
     pub kind: u8,
     /// How many there are of something, or how long a short word is; by the kind.
     pub count: u8,
-    /// An alias, or the size of a word; by the kind.
+    /// An alias, if the kind has one.
     pub number: u16,
     /// Bytes of the frame behind its head.
     pub length: u32,
@@ -64,9 +64,9 @@ pub struct Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageSizes {
     /// Bytes of the subject.
-    pub subject_bytes: u16,
+    pub subject_bytes: u32,
     /// Bytes of the reply subject.
-    pub reply_bytes: u16,
+    pub reply_bytes: u32,
     /// Bytes of the header block.
     pub header_bytes: u32,
 }
@@ -107,9 +107,9 @@ pub fn head(input: &[u8]) -> IResult<&[u8], Head> {
     Ok((input, Head { kind, count, number, length }))
 }
 
-/// word = bytes u16, text
+/// word = bytes u32, text
 fn word(input: &[u8]) -> IResult<&[u8], &[u8]> {
-    length_data(le_u16).parse(input)
+    length_data(le_u32).parse(input)
 }
 
 /// words = count times word
@@ -157,7 +157,7 @@ pub fn short_publish(input: &[u8]) -> IResult<&[u8], u16> {
     Ok((input, head.number))
 }
 
-/// PUB = head 0x12 number alias, subject_bytes u16, reply_bytes u16, header_bytes u32, subject, reply, header, body
+/// PUB = head 0x12 number alias, subject_bytes u32, reply_bytes u32, header_bytes u32, subject, reply, header, body
 ///
 /// # Errors
 /// When the layout is another.
@@ -172,14 +172,13 @@ pub fn publish(input: &[u8]) -> IResult<&[u8], (u16, MessageSizes)> {
     Ok((input, (head.number, sizes)))
 }
 
-/// SUB = head 0x13 number queue_bytes, sid u32, queue, filter
+/// SUB = head 0x13, sid u32, queue_bytes u32, queue, filter
 ///
 /// # Errors
 /// When the layout is another.
 pub fn subscribe(input: &[u8]) -> IResult<&[u8], Subscribe<'_>> {
-    let (input, head) = verify(head, |head| head.count == 0).parse(input)?;
-    let (input, sid) = le_u32(input)?;
-    let (input, queue) = take(head.number)(input)?;
+    let (input, _) = plain(input)?;
+    let (input, (sid, queue)) = (le_u32, length_data(le_u32)).parse(input)?;
     let (input, filter) = verify(rest, |filter: &[u8]| !filter.is_empty()).parse(input)?;
     Ok((input, Subscribe { sid, queue, filter }))
 }
@@ -235,7 +234,7 @@ pub fn short_message(input: &[u8]) -> IResult<&[u8], (u16, u32)> {
     Ok((input, (head.number, u32::from_le_bytes(*sid))))
 }
 
-/// MSG = head 0x82 number alias, sid u32, subject_bytes u16, reply_bytes u16, header_bytes u32, subject, reply, header, body
+/// MSG = head 0x82 number alias, sid u32, subject_bytes u32, reply_bytes u32, header_bytes u32, subject, reply, header, body
 ///
 /// # Errors
 /// When the layout is another.
@@ -314,15 +313,12 @@ fn json(input: &[u8]) -> IResult<&[u8], &[u8]> {
     rest(input)
 }
 
-/// subject_bytes u16, reply_bytes u16, header_bytes u32
+/// subject_bytes u32, reply_bytes u32, header_bytes u32
 #[inline(always)]
 fn message_sizes(input: &[u8]) -> IResult<&[u8], MessageSizes> {
-    let Some((&[s0, s1, r0, r1, h0, h1, h2, h3], input)) = input.split_first_chunk() else {
-        return wrong(input);
-    };
-    let subject_bytes = u16::from_le_bytes([s0, s1]);
-    let reply_bytes = u16::from_le_bytes([r0, r1]);
-    let header_bytes = u32::from_le_bytes([h0, h1, h2, h3]);
+    let (input, subject_bytes) = le_u32(input)?;
+    let (input, reply_bytes) = le_u32(input)?;
+    let (input, header_bytes) = le_u32(input)?;
     Ok((input, MessageSizes { subject_bytes, reply_bytes, header_bytes }))
 }
 
