@@ -1,6 +1,5 @@
 //! The broker's answer to one of our own verbs, and how to ask.
 
-use agentcom_protocol::encode;
 use bytes::Bytes;
 
 use crate::error::{TaskError, TaskErrorKind};
@@ -88,8 +87,8 @@ impl Shared {
             return Err(TaskErrorKind::MaxPayloadExceeded.into());
         }
         let mut ticket = self.answers.ticket();
-        let tag = ticket.key().to_string();
-        self.outbound.append(terms.link, |out| question(out, verb, &tag, arguments, body))?;
+        let tag = ticket.key();
+        self.outbound.append(terms.link, |out| out.request(verb, tag, arguments, body))?;
         match ticket.answered().await {
             Some(answer) => Ok(answer?),
             None if self.outbound.is_closed() => Err(TaskErrorKind::Closed.into()),
@@ -99,8 +98,8 @@ impl Shared {
 
     /// Tell the broker, and do not wait for what it says. Nothing is sent while the link is down.
     pub(crate) fn tell(&self, verb: [&str; 2], arguments: &[&str], body: Option<&[u8]>) {
-        let tag = self.answers.key().to_string();
-        self.outbound.append_if_up(|out| question(out, verb, &tag, arguments, body));
+        let tag = self.answers.key();
+        self.outbound.append_if_up(|out| out.request(verb, tag, arguments, body));
     }
 
     /// Whether the server knows our verbs of this family. Waits for the first connection.
@@ -118,17 +117,6 @@ impl Shared {
         }
         Err(TaskErrorKind::NotSupported.into())
     }
-}
-
-fn question(
-    out: &mut Vec<u8>,
-    verb: [&str; 2],
-    tag: &str,
-    arguments: &[&str],
-    body: Option<&[u8]>,
-) {
-    let words: Vec<&str> = verb.into_iter().chain([tag]).chain(arguments.iter().copied()).collect();
-    encode::words(out, &words, body);
 }
 
 /// `word` if it can stand on a line of ours as one word.

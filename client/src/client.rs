@@ -24,7 +24,6 @@ use crate::server_addr::ServerAddr;
 use crate::shared::Shared;
 use crate::statistics::Statistics;
 use crate::subscriber::Subscriber;
-use crate::subscriptions;
 use crate::tasks::Tasks;
 use crate::worker::WorkerBuilder;
 
@@ -215,7 +214,7 @@ impl Client {
         let (sender, receiver) = mpsc::channel(self.shared.options.subscription_capacity);
         let mut subscriptions = self.shared.subscriptions();
         let sid = subscriptions.add(filter, queue, sender).ok_or(SubscribeErrorKind::Closed)?;
-        self.shared.outbound.append_if_up(|out| subscriptions::subscribe(out, filter, queue, sid));
+        self.shared.outbound.append_if_up(|out| out.subscribe(filter, queue, sid));
         drop(subscriptions);
         Ok(Subscriber::new(sid, receiver, self.clone()))
     }
@@ -350,7 +349,7 @@ impl Client {
     }
 
     /// The server sends nothing new to these; what is on its way still comes in.
-    pub(crate) fn drain_subscriptions(&self, sids: Vec<u64>) {
+    pub(crate) fn drain_subscriptions(&self, sids: Vec<u32>) {
         let mut subscriptions = self.shared.subscriptions();
         if self.shared.outbound.link().is_none() {
             for sid in sids {
@@ -360,7 +359,7 @@ impl Client {
         }
         self.shared.outbound.append_if_up(|out| {
             for &sid in &sids {
-                subscriptions::unsubscribe(out, sid, None);
+                out.unsubscribe(sid, None);
             }
         });
         drop(subscriptions);

@@ -14,7 +14,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentcom_protocol::{ServerFrame, encode};
+use agentcom_protocol::ServerFrame;
+use agentcom_protocol::binary::{self, Named};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
@@ -23,14 +24,16 @@ use crate::answer::{Declined, Granted};
 use crate::error::ConnectError;
 use crate::event::Event;
 use crate::handshake::{self, Established, server_info};
-use crate::inbound::Inbound;
+use crate::inbound::{Frame, Inbound};
 use crate::message::Message;
 use crate::outbound::Pong;
 use crate::push::Push;
 use crate::server_addr::ServerAddr;
 use crate::shared::Shared;
 use crate::statistics::Statistics;
-use crate::subscriptions::{self, Delivery, INBOX_SID, Subscriptions};
+use crate::subject::Subject;
+use crate::subscriptions::{Delivery, INBOX_SID, Subscriptions};
+use crate::wire::Wire;
 
 /// PINGs without an answer before the connection counts as lost, as in all NATS clients.
 const KEEPALIVES_UNANSWERED_MAX: usize = 2;
@@ -86,7 +89,7 @@ impl Connection {
             };
             self.discover(&current.discovered);
             self.links += 1;
-            self.shared.link_up(self.links, current.info);
+            self.shared.link_up(self.links, current.info, current.wire);
             match self.serve(current.stream, current.inbound).await {
                 End::Closing => break,
                 End::Lost(reason) => tracing::info!(reason, "connection lost"),
@@ -225,53 +228,21 @@ fn dispatch(shared: &Shared, inbound: &mut Inbound) -> Result<(), End> {
     let mut subscriptions = shared.subscriptions();
     let decoded = inbound.frames(|frame, chunk| {
         match frame {
-            ServerFrame::Message(message) => {
+            Frame::Message(message) => {
                 messages += 1;
                 bytes += message.payload.len() as u64;
                 deliver(shared, &mut subscriptions, chunk, &message);
             }
-            ServerFrame::Ping => {
-                shared.outbound.append_if_up(|out| out.extend_from_slice(encode::fixed::PONG));
-            }
-            ServerFrame::Pong => match shared.outbound.pop_pong() {
-                Some(Pong::Flush(waiter)) => {
-                    // Whoever flushed may be gone.
-                    let _ = waiter.send(());
-                }
-                Some(Pong::Drained(sids)) => {
-                    sids.into_iter().for_each(|sid| {
-                        subscriptions.remove(sid);
-                    });
-                }
-                Some(Pong::Keepalive | Pong::Heartbeat) | None => {}
-            },
-            ServerFrame::Ok => {}
-            ServerFrame::Info(json) => match server_info(json) {
-                Ok(info) => {
-                    if info.ldm {
-                        shared.events.raise(Event::LameDuckMode);
-                    }
-                    shared.set_info(info);
-                }
-                Err(error) => lost = Some(Chain(&error).to_string()),
-            },
-            ServerFrame::Error(text) => {
-                shared.events.raise(Event::ServerError(text.to_owned()));
-            }
-            ServerFrame::Granted { tag, fields, body } => {
+            Frame::Granted { tag, fields, body } => {
                 let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
                 let fields = fields.iter().map(own).collect();
-                answer(shared, tag, Ok(Granted { fields, body: chunk.slice_ref(body) }));
+                shared.answers.answer(tag, Ok(Granted { fields, body: chunk.slice_ref(body) }));
             }
-            ServerFrame::Declined { tag, code, sentence } => {
+            Frame::Declined { tag, code, sentence } => {
                 let declined = Declined { code: code.to_owned(), sentence: sentence.to_owned() };
-                answer(shared, tag, Err(declined));
+                shared.answers.answer(tag, Err(declined));
             }
-            ServerFrame::Offer { .. } | ServerFrame::Revoked { .. } | ServerFrame::Replaced => {
-                if let Some(push) = Push::slice(chunk, &frame) {
-                    shared.pushes.push(push);
-                }
-            }
+            Frame::Common(frame) => lost = common(shared, &mut subscriptions, chunk, &frame),
         }
         if lost.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -287,14 +258,69 @@ fn dispatch(shared: &Shared, inbound: &mut Inbound) -> Result<(), End> {
     }
 }
 
+/// Handle a frame that is the same in both framings. A reason if the connection is of no use any
+/// more.
+fn common(
+    shared: &Shared,
+    subscriptions: &mut Subscriptions,
+    chunk: &Bytes,
+    frame: &ServerFrame<'_>,
+) -> Option<String> {
+    match frame {
+        ServerFrame::Ping => shared.outbound.append_if_up(Wire::pong),
+        ServerFrame::Pong => match shared.outbound.pop_pong() {
+            Some(Pong::Flush(waiter)) => {
+                // Whoever flushed may be gone.
+                let _ = waiter.send(());
+            }
+            Some(Pong::Drained(sids)) => {
+                sids.into_iter().for_each(|sid| {
+                    subscriptions.remove(sid);
+                });
+            }
+            Some(Pong::Keepalive | Pong::Heartbeat) | None => {}
+        },
+        ServerFrame::Ok => {}
+        ServerFrame::Info(json) => match server_info(json) {
+            Ok(info) => {
+                if info.ldm {
+                    shared.events.raise(Event::LameDuckMode);
+                }
+                shared.set_info(info);
+            }
+            Err(error) => return Some(Chain(&error).to_string()),
+        },
+        ServerFrame::Error(text) => {
+            shared.events.raise(Event::ServerError((*text).to_owned()));
+        }
+        ServerFrame::Message(_) => {}
+        ServerFrame::Granted { tag, .. } | ServerFrame::Declined { tag, .. } => {
+            tracing::warn!(tag, "an answer to no question of this client's");
+        }
+        ServerFrame::Offer { .. } | ServerFrame::Revoked { .. } | ServerFrame::Replaced => {
+            if let Some(push) = Push::slice(chunk, frame) {
+                shared.pushes.push(push);
+            }
+        }
+    }
+    None
+}
+
 fn deliver(
     shared: &Shared,
     subscriptions: &mut Subscriptions,
     chunk: &Bytes,
-    message: &agentcom_protocol::Message<'_>,
+    message: &binary::Message<'_>,
 ) {
-    let Some(sid) = subscriptions::sid(message.sid) else { return };
-    let message = Message::slice(chunk, message);
+    let &binary::Message { sid, subject, reply, header_bytes, payload } = message;
+    let subject = match subject {
+        Some(Named::Full(subject)) => Some(Subject::slice(chunk, subject)),
+        Some(Named::Alias(number)) => shared.outbound.numbered(number),
+        None => subscriptions.filter(sid).cloned(),
+    };
+    // Without one, the subscription has just ended.
+    let Some(subject) = subject else { return };
+    let message = Message::slice(chunk, subject, reply, header_bytes, payload);
     if sid == INBOX_SID {
         if let Some(key) = shared.request_key(&message.subject) {
             shared.requests.answer(key, message);
@@ -306,17 +332,8 @@ fn deliver(
         Delivery::Dropped => Statistics::add(&shared.statistics.dropped_messages, 1),
         Delivery::DroppedFirst => {
             Statistics::add(&shared.statistics.dropped_messages, 1);
-            shared.events.raise(Event::SlowConsumer(sid));
+            shared.events.raise(Event::SlowConsumer(u64::from(sid)));
         }
-    }
-}
-
-fn answer(shared: &Shared, tag: &str, answer: crate::answer::Answer) {
-    match tag.parse() {
-        Ok(tag) => {
-            shared.answers.answer(tag, answer);
-        }
-        Err(_) => tracing::warn!(tag, ?answer, "an answer to no question of this client's"),
     }
 }
 

@@ -1,18 +1,20 @@
-//! One attempt to connect: TCP, then INFO, CONNECT + PING, PONG.
+//! One attempt to connect: TCP, then INFO, CONNECT + PING, PONG; where INFO lists the binary framing,
+//! the PING is binary, and a `+OK` stands before the PONG.
 //!
 //! The server answers PONG or an error before anything else, so that either settles the attempt.
 
 use std::ops::ControlFlow;
 
-use agentcom_protocol::{DecodeError, ServerFrame, ServerInfo, encode};
+use agentcom_protocol::{DecodeError, ServerFrame, ServerInfo, binary, encode};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::error::{ConnectError, ConnectErrorKind};
-use crate::inbound::Inbound;
+use crate::inbound::{Frame, Inbound};
 use crate::options::ConnectOptions;
 use crate::server_addr::ServerAddr;
+use crate::wire::Wire;
 
 /// A connection after its handshake.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Established {
     /// It may hold frames from behind the PONG already.
     pub(crate) inbound: Inbound,
     pub(crate) info: ServerInfo,
+    /// How it speaks.
+    pub(crate) wire: Wire,
     /// Other servers of the same cluster.
     pub(crate) discovered: Vec<ServerAddr>,
 }
@@ -65,27 +69,42 @@ async fn establish_untimed(
         return Err(ConnectErrorKind::Tls.into());
     }
 
-    let mut hello = Vec::new();
-    let json = serde_json::to_vec(&options.to_connect(server)).expect("CONNECT is plain JSON");
-    encode::connect(&mut hello, &json);
-    hello.extend_from_slice(encode::fixed::PING);
-    stream.write_all(&hello).await.map_err(io_error)?;
+    let mut wire = wire(options, &info);
+    let mut connect = options.to_connect(server);
+    connect.frame = wire.is_binary().then(|| binary::NAME.to_owned());
+    let json = serde_json::to_vec(&connect).expect("CONNECT is plain JSON");
+    encode::connect(&mut wire.bytes, &json);
+    wire.ping();
+    stream.write_all(&wire.bytes).await.map_err(io_error)?;
+    wire.bytes.clear();
     loop {
         match next(&mut stream, &mut inbound).await? {
             Opening::Pong => break,
+            Opening::Ok if wire.is_binary() => inbound.change_over(),
             Opening::Info(json) => info = server_info(&json)?,
             Opening::Error(text) => return Err(refused(text)),
-            Opening::Other => {}
+            Opening::Ok | Opening::Other => {}
         }
     }
     let discovered = reach.connect_urls.iter().filter_map(|url| url.parse().ok()).collect();
-    Ok(Established { stream, inbound, info, discovered })
+    Ok(Established { stream, inbound, info, wire, discovered })
+}
+
+/// The best framing that the server offers and the options allow.
+fn wire(options: &ConnectOptions, info: &ServerInfo) -> Wire {
+    match &info.x {
+        Some(x) if !options.text_framing && x.frames.iter().any(|name| name == binary::NAME) => {
+            Wire::binary(Vec::new(), x.aliases_max)
+        }
+        _ => Wire::text(Vec::new()),
+    }
 }
 
 /// What can come before the handshake is over.
 enum Opening {
     Info(Vec<u8>),
     Pong,
+    Ok,
     Error(String),
     Other,
 }
@@ -95,9 +114,10 @@ async fn next(stream: &mut TcpStream, inbound: &mut Inbound) -> Result<Opening, 
         let mut found = None;
         let decoded = inbound.frames(|frame, _| {
             found = Some(match frame {
-                ServerFrame::Info(json) => Opening::Info(json.to_vec()),
-                ServerFrame::Pong => Opening::Pong,
-                ServerFrame::Error(text) => Opening::Error(text.to_owned()),
+                Frame::Common(ServerFrame::Info(json)) => Opening::Info(json.to_vec()),
+                Frame::Common(ServerFrame::Pong) => Opening::Pong,
+                Frame::Common(ServerFrame::Ok) => Opening::Ok,
+                Frame::Common(ServerFrame::Error(text)) => Opening::Error(text.to_owned()),
                 _ => Opening::Other,
             });
             ControlFlow::Break(())

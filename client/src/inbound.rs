@@ -4,8 +4,11 @@
 //! no copies. Only the incomplete frame at the end is copied to the front of the next buffer; and
 //! while a large frame is still incomplete, nothing is frozen, so it is copied at most once.
 
-use agentcom_protocol::{DecodeError, Decoded, Limits, ServerDecoder, ServerFrame};
+use agentcom_protocol::binary::{self, Named};
+use agentcom_protocol::{DecodeError, Decoded, Limits, Message, ServerDecoder, ServerFrame};
 use bytes::{Buf, Bytes, BytesMut};
+
+use crate::subscriptions;
 
 /// What one read may bring in: the largest that tends to pay (nats-server's own read buffers end
 /// here too).
@@ -14,11 +17,12 @@ const READ_BYTES: usize = 64 * 1024;
 /// Do not ask the kernel for less than this.
 const READ_BYTES_MIN: usize = 8 * 1024;
 
-/// A line of the server's: INFO with many servers in it is the longest.
-const CONTROL_LINE_BYTES_MAX: usize = 1024 * 1024;
-
-/// A message: the server's `max_payload` may be raised, but NATS stops at 64 MiB.
-const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+const LIMITS: Limits = Limits {
+    // INFO with many servers in it is the longest line.
+    control_line_bytes_max: 1024 * 1024,
+    // The server's `max_payload` may be raised, but NATS stops at 64 MiB.
+    payload_bytes_max: 64 * 1024 * 1024,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -26,20 +30,100 @@ pub(crate) struct Inbound {
     buffer: BytesMut,
     /// It is not worth decoding before the buffer holds this many bytes.
     needed: usize,
-    decoder: ServerDecoder,
+    decoder: Decoder,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Decoder {
+    Text(ServerDecoder),
+    Binary(binary::ServerDecoder),
+}
+
+/// A frame in either framing. Whose subscription or question it is about is a number in both; a
+/// line with another word there is of no concern to this client, and is `Common`.
+#[derive(Debug)]
+pub(crate) enum Frame<'a> {
+    Message(binary::Message<'a>),
+    Granted { tag: u32, fields: Vec<(&'a str, &'a str)>, body: &'a [u8] },
+    Declined { tag: u32, code: &'a str, sentence: &'a str },
+    Common(ServerFrame<'a>),
+}
+
+impl<'a> Frame<'a> {
+    #[inline]
+    fn of_line(frame: ServerFrame<'a>) -> Frame<'a> {
+        match frame {
+            ServerFrame::Message(message) => {
+                let Message { subject, sid, reply, header_bytes, payload } = message;
+                match subscriptions::sid(sid) {
+                    Some(sid) => {
+                        let subject = Some(Named::Full(subject));
+                        let message =
+                            binary::Message { sid, subject, reply, header_bytes, payload };
+                        Frame::Message(message)
+                    }
+                    None => Frame::Common(ServerFrame::Message(message)),
+                }
+            }
+            ServerFrame::Granted { tag, fields, body } => match tag.parse() {
+                Ok(tag) => Frame::Granted { tag, fields, body },
+                Err(_) => Frame::Common(ServerFrame::Granted { tag, fields, body }),
+            },
+            ServerFrame::Declined { tag, code, sentence } => match tag.parse() {
+                Ok(tag) => Frame::Declined { tag, code, sentence },
+                Err(_) => Frame::Common(ServerFrame::Declined { tag, code, sentence }),
+            },
+            other => Frame::Common(other),
+        }
+    }
+
+    #[inline]
+    fn of_numbers(frame: binary::ServerFrame<'a>) -> Frame<'a> {
+        match frame {
+            binary::ServerFrame::Message(message) => Frame::Message(message),
+            binary::ServerFrame::Granted { tag, fields, body } => {
+                Frame::Granted { tag, fields, body }
+            }
+            binary::ServerFrame::Declined { tag, code, sentence } => {
+                Frame::Declined { tag, code, sentence }
+            }
+            binary::ServerFrame::Common(frame) => Frame::Common(frame),
+        }
+    }
+}
+
+impl Decoder {
+    #[inline]
+    fn decode<'a>(&self, input: &'a [u8]) -> Result<Decoded<Frame<'a>>, DecodeError> {
+        Ok(match self {
+            Decoder::Text(decoder) => match decoder.decode(input)? {
+                Decoded::Frame { frame, consumed } => {
+                    Decoded::Frame { frame: Frame::of_line(frame), consumed }
+                }
+                Decoded::Incomplete { needed } => Decoded::Incomplete { needed },
+            },
+            Decoder::Binary(decoder) => match decoder.decode(input)? {
+                Decoded::Frame { frame, consumed } => {
+                    Decoded::Frame { frame: Frame::of_numbers(frame), consumed }
+                }
+                Decoded::Incomplete { needed } => Decoded::Incomplete { needed },
+            },
+        })
+    }
 }
 
 impl Inbound {
     pub(crate) fn new() -> Inbound {
-        let limits = Limits {
-            control_line_bytes_max: CONTROL_LINE_BYTES_MAX,
-            payload_bytes_max: PAYLOAD_BYTES_MAX,
-        };
         Inbound {
             buffer: BytesMut::with_capacity(READ_BYTES),
             needed: 1,
-            decoder: ServerDecoder::new(limits),
+            decoder: Decoder::Text(ServerDecoder::new(LIMITS)),
         }
+    }
+
+    /// The next byte begins a binary frame.
+    pub(crate) fn change_over(&mut self) {
+        self.decoder = Decoder::Binary(binary::ServerDecoder::new(LIMITS));
     }
 
     /// Room to read into.
@@ -55,7 +139,7 @@ impl Inbound {
     /// answers [`std::ops::ControlFlow::Break`] to is the last one; those behind it stay.
     pub(crate) fn frames(
         &mut self,
-        mut handle: impl FnMut(ServerFrame<'_>, &Bytes) -> std::ops::ControlFlow<()>,
+        mut handle: impl FnMut(Frame<'_>, &Bytes) -> std::ops::ControlFlow<()>,
     ) -> Result<(), DecodeError> {
         if self.buffer.len() < self.needed {
             return Ok(());
@@ -122,8 +206,8 @@ mod tests {
         let mut inbound = Inbound::new();
         inbound.room().extend_from_slice(b"MSG a 1 5\r\nhello\r\nMSG a 1 5\r\nhel");
         let mut kept = Vec::new();
-        let mut take = |frame: ServerFrame<'_>, chunk: &Bytes| {
-            if let ServerFrame::Message(message) = frame {
+        let mut take = |frame: Frame<'_>, chunk: &Bytes| {
+            if let Frame::Message(message) = frame {
                 let payload = chunk.slice_ref(message.payload);
                 assert_eq!(payload.as_ptr(), message.payload.as_ptr());
                 kept.push(payload);

@@ -54,6 +54,7 @@ mod subscriber;
 mod subscriptions;
 mod task_view;
 mod tasks;
+mod wire;
 mod worker;
 
 pub use agentcom_protocol::{Extension, ServerInfo};

@@ -31,10 +31,15 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message whose parts lie in `chunk`.
-    pub(crate) fn slice(chunk: &Bytes, message: &protocol::Message<'_>) -> Message {
-        let header_bytes = message.header_bytes.unwrap_or(0);
-        let (block, body) = message.payload.split_at(header_bytes);
+    /// A message whose parts, but perhaps the subject, lie in `chunk`.
+    pub(crate) fn slice(
+        chunk: &Bytes,
+        subject: Subject,
+        reply: Option<&[u8]>,
+        header_bytes: Option<usize>,
+        payload: &[u8],
+    ) -> Message {
+        let (block, body) = payload.split_at(header_bytes.unwrap_or(0));
         let headers = (!block.is_empty()).then(|| protocol::HeaderMap::parse(block));
         let headers = match headers {
             Some(Ok(headers)) => Some(headers),
@@ -46,8 +51,7 @@ impl Message {
         };
         let status = headers.as_ref().and_then(|headers| headers.status().cloned());
         Message {
-            subject: Subject::slice(chunk, message.subject),
-            reply: message.reply.map(|reply| Subject::slice(chunk, reply)),
+            reply: reply.map(|reply| Subject::slice(chunk, reply)),
             payload: chunk.slice_ref(body),
             headers: headers.map(HeaderMap::received).filter(|headers| !headers.is_empty()),
             description: status
@@ -55,9 +59,8 @@ impl Message {
                 .filter(|status| !status.text.is_empty())
                 .map(|status| status.text.clone()),
             status: status.map(|status| status.code),
-            length: message.subject.len()
-                + message.reply.map_or(0, <[u8]>::len)
-                + message.payload.len(),
+            length: subject.len() + reply.map_or(0, <[u8]>::len) + payload.len(),
+            subject,
         }
     }
 

@@ -41,6 +41,7 @@ pub struct ConnectOptions {
     pub(crate) subscription_capacity: usize,
     pub(crate) outbound_bytes_max: usize,
     pub(crate) inbox_prefix: String,
+    pub(crate) text_framing: bool,
     pub(crate) event_callback: Option<EventCallback>,
 }
 
@@ -68,6 +69,7 @@ impl Default for ConnectOptions {
             subscription_capacity: 64 * 1024,
             outbound_bytes_max: 8 * 1024 * 1024,
             inbox_prefix: "_INBOX".to_owned(),
+            text_framing: false,
             event_callback: None,
         }
     }
@@ -220,6 +222,14 @@ impl ConnectOptions {
     #[must_use]
     pub fn custom_inbox_prefix(mut self, prefix: impl ToString) -> ConnectOptions {
         self.inbox_prefix = prefix.to_string();
+        self
+    }
+
+    /// Speak lines of text even where the server offers the binary framing, which costs both ends
+    /// less: for a look at what goes over the wire. Default: the binary framing where it is offered.
+    #[must_use]
+    pub fn text_framing(mut self) -> ConnectOptions {
+        self.text_framing = true;
         self
     }
 

@@ -2,26 +2,29 @@
 //! connection task and written with one syscall.
 //!
 //! ```text
-//! publish, subscribe, call --encode--> bytes --swap--> writing --write--> socket
+//! publish, subscribe, call --encode--> wire --swap--> writing --write--> socket
 //!                                      (lock)          (connection task alone)
 //! ```
 //!
 //! Invariants, all under the one lock:
-//! 1. Frames in `bytes` are whole and in the order in which the methods were called.
-//! 2. `pongs` has one entry for each PING in `bytes` or on its way, in the same order, since the
+//! 1. Frames in `wire` are whole and in the order in which the methods were called.
+//! 2. `pongs` has one entry for each PING in `wire` or on its way, in the same order, since the
 //!    link came up.
-//! 3. When the link breaks, only publishes stay in `bytes`: subscriptions are made again from
+//! 3. When the link breaks, only publishes stay in `wire`: subscriptions are made again from
 //!    their list, and whoever waits for an answer is told that none will come.
+//! 4. While no link is up, `wire` is of lines.
 //!
 //! It does not know what a subscription or a task is.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
-use agentcom_protocol::{ClientDecoder, ClientFrame, Decoded, Limits, Publish, encode};
+use agentcom_protocol::Publish;
 use tokio::sync::{Notify, oneshot};
 
 use crate::headers::HeaderMap;
+use crate::subject::Subject;
+use crate::wire::Wire;
 
 /// A publisher waits while this much is in front of the socket: enough for thousands of small
 /// messages per write, and little enough to stay in a core's second-level cache.
@@ -40,7 +43,7 @@ pub(crate) enum Pong {
     /// A flush.
     Flush(oneshot::Sender<()>),
     /// The subscriptions with these numbers get no more messages.
-    Drained(Vec<u64>),
+    Drained(Vec<u32>),
 }
 
 /// Why bytes were not taken.
@@ -78,7 +81,7 @@ pub(crate) struct Outbound {
 
 #[derive(Debug)]
 struct Inner {
-    bytes: Vec<u8>,
+    wire: Wire,
     /// A header block and its body on their way into `bytes`.
     scratch: Vec<u8>,
     pongs: VecDeque<Pong>,
@@ -93,7 +96,7 @@ impl Outbound {
     pub(crate) fn new(bytes_max: usize) -> Outbound {
         Outbound {
             inner: Mutex::new(Inner {
-                bytes: Vec::with_capacity(HIGH_WATER_BYTES),
+                wire: Wire::text(Vec::with_capacity(HIGH_WATER_BYTES)),
                 scratch: Vec::new(),
                 pongs: VecDeque::new(),
                 link: Link::Down,
@@ -151,28 +154,28 @@ impl Outbound {
     ) -> Result<Admission, Refusal> {
         let mut inner = self.lock();
         match inner.link {
-            Link::Up(_) if inner.bytes.len() >= HIGH_WATER_BYTES => {
+            Link::Up(_) if inner.wire.bytes.len() >= HIGH_WATER_BYTES => {
                 inner.publisher_sleeps = true;
                 return Ok(Admission::Wait);
             }
-            Link::Down if inner.bytes.len() + payload.len() > self.bytes_max => {
+            Link::Down if inner.wire.bytes.len() + payload.len() > self.bytes_max => {
                 return Err(Refusal::Full);
             }
             Link::Closed => return Err(Refusal::Closed),
             Link::Up(_) | Link::Down => {}
         }
         let (subject, reply) = (subject.as_bytes(), reply.map(str::as_bytes));
-        let Inner { bytes, scratch, .. } = &mut *inner;
+        let Inner { wire, scratch, .. } = &mut *inner;
         match headers {
             None => {
-                encode::publish(bytes, &Publish { subject, reply, header_bytes: None, payload });
+                wire.publish(&Publish { subject, reply, header_bytes: None, payload });
             }
             Some(headers) => {
                 scratch.clear();
                 let header_bytes = Some(headers.encode(scratch).map_err(Refusal::Header)?);
                 scratch.extend_from_slice(payload);
                 let payload = scratch.as_slice();
-                encode::publish(bytes, &Publish { subject, reply, header_bytes, payload });
+                wire.publish(&Publish { subject, reply, header_bytes, payload });
             }
         }
         self.wake_writer(inner);
@@ -184,7 +187,7 @@ impl Outbound {
     pub(crate) fn append(
         &self,
         link: Option<u64>,
-        encode: impl FnOnce(&mut Vec<u8>),
+        encode: impl FnOnce(&mut Wire),
     ) -> Result<(), Refusal> {
         let mut inner = self.lock();
         match (inner.link, link) {
@@ -193,20 +196,22 @@ impl Outbound {
                 return Err(Refusal::LinkChanged);
             }
             (Link::Down, Some(_)) => return Err(Refusal::LinkChanged),
-            (Link::Down, None) if inner.bytes.len() >= self.bytes_max => return Err(Refusal::Full),
+            (Link::Down, None) if inner.wire.bytes.len() >= self.bytes_max => {
+                return Err(Refusal::Full);
+            }
             _ => {}
         }
-        encode(&mut inner.bytes);
+        encode(&mut inner.wire);
         self.wake_writer(inner);
         Ok(())
     }
 
     /// Append frames if the link is up. Subscriptions use this: while it is down, they are made
     /// from their list when it comes up.
-    pub(crate) fn append_if_up(&self, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn append_if_up(&self, encode: impl FnOnce(&mut Wire)) {
         let mut inner = self.lock();
         if matches!(inner.link, Link::Up(_)) {
-            encode(&mut inner.bytes);
+            encode(&mut inner.wire);
             self.wake_writer(inner);
         }
     }
@@ -218,10 +223,15 @@ impl Outbound {
         if inner.link == Link::Closed {
             return Err(Refusal::Closed);
         }
-        inner.bytes.extend_from_slice(encode::fixed::PING);
+        inner.wire.ping();
         inner.pongs.push_back(pong);
         self.wake_writer(inner);
         Ok(())
+    }
+
+    /// What the number of a subject stands for on the link that is up.
+    pub(crate) fn numbered(&self, number: u16) -> Option<Subject> {
+        self.lock().wire.subject(number).cloned()
     }
 
     /// Who the PONG that just came in is for.
@@ -254,11 +264,11 @@ impl Outbound {
             *writing = Vec::with_capacity(HIGH_WATER_BYTES);
         }
         let mut inner = self.lock();
-        if inner.bytes.is_empty() {
+        if inner.wire.bytes.is_empty() {
             inner.writer_sleeps = true;
             return false;
         }
-        std::mem::swap(&mut inner.bytes, writing);
+        std::mem::swap(&mut inner.wire.bytes, writing);
         self.wake_publishers(inner);
         true
     }
@@ -268,11 +278,13 @@ impl Outbound {
         self.ready.notified().await;
     }
 
-    /// The link `link` is up: `prefix` goes out before everything that waited.
-    pub(crate) fn link_up(&self, link: u64, mut prefix: Vec<u8>) {
+    /// The link `link` is up, and speaks as the empty `wire` does: what `prefix` encodes goes out
+    /// before everything that waited.
+    pub(crate) fn link_up(&self, link: u64, mut wire: Wire, prefix: impl FnOnce(&mut Wire)) {
         let mut inner = self.lock();
-        prefix.extend_from_slice(&inner.bytes);
-        inner.bytes = prefix;
+        prefix(&mut wire);
+        wire.repeat(&inner.wire.bytes);
+        inner.wire = wire;
         inner.link = Link::Up(link);
         inner.writer_sleeps = false;
         self.wake_publishers(inner);
@@ -283,9 +295,9 @@ impl Outbound {
     pub(crate) fn link_down(&self, writing: &[u8], written: usize) -> VecDeque<Pong> {
         let mut inner = self.lock();
         let mut kept = Vec::with_capacity(HIGH_WATER_BYTES);
-        keep_publishes(writing, written, &mut kept);
-        keep_publishes(&inner.bytes, 0, &mut kept);
-        inner.bytes = kept;
+        inner.wire.keep_publishes(writing, written, &mut kept);
+        inner.wire.keep_publishes(&inner.wire.bytes, 0, &mut kept);
+        inner.wire = Wire::text(kept);
         inner.link = Link::Down;
         let pongs = std::mem::take(&mut inner.pongs);
         self.wake_publishers(inner);
@@ -296,7 +308,7 @@ impl Outbound {
     pub(crate) fn close(&self) {
         let mut inner = self.lock();
         inner.link = Link::Closed;
-        inner.bytes = Vec::new();
+        inner.wire = Wire::text(Vec::new());
         inner.pongs.clear();
         inner.publisher_sleeps = true;
         self.wake_publishers(inner);
@@ -330,28 +342,13 @@ enum Admission {
     Wait,
 }
 
-/// Append to `kept` the publishes of `frames` that begin at `from` or later. A frame of which a
-/// part was written is lost with its connection: the server cannot have understood it, and to
-/// send it again could repeat one that it did.
-fn keep_publishes(frames: &[u8], from: usize, kept: &mut Vec<u8>) {
-    let limits = Limits { control_line_bytes_max: usize::MAX, payload_bytes_max: usize::MAX };
-    let decoder = ClientDecoder::new(limits);
-    let mut at = 0;
-    while at < frames.len() {
-        let Ok(Decoded::Frame { frame, consumed }) = decoder.decode(&frames[at..]) else {
-            debug_assert!(false, "the buffer holds whole frames of our own making");
-            return;
-        };
-        if at >= from && matches!(frame, ClientFrame::Publish(_)) {
-            kept.extend_from_slice(&frames[at..at + consumed]);
-        }
-        at += consumed;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn lines() -> Wire {
+        Wire::text(Vec::new())
+    }
 
     fn bytes_of(outbound: &Outbound) -> String {
         let mut writing = Vec::new();
@@ -364,7 +361,7 @@ mod tests {
         let outbound = Outbound::new(1024);
         outbound.publish("a", None, None, b"1").await.expect("taken");
         outbound.append_if_up(|_| panic!("the link is down"));
-        outbound.link_up(1, b"SUB a 1\r\n".to_vec());
+        outbound.link_up(1, lines(), |wire| wire.subscribe("a", None, 1));
         assert_eq!(bytes_of(&outbound), "SUB a 1\r\nPUB a 1\r\n1\r\n");
     }
 
@@ -378,13 +375,13 @@ mod tests {
     #[tokio::test]
     async fn a_broken_link_keeps_the_publishes_that_were_not_begun() {
         let outbound = Outbound::new(1024);
-        outbound.link_up(1, Vec::new());
+        outbound.link_up(1, lines(), |_| {});
         outbound.publish("a", None, None, b"1").await.expect("taken");
         outbound.publish("b", None, None, b"2").await.expect("taken");
         outbound.ping(Pong::Heartbeat).expect("taken");
         let mut writing = Vec::new();
         assert!(outbound.swap(&mut writing));
-        outbound.append_if_up(|out| encode::subscribe(out, b"s", None, b"1"));
+        outbound.append_if_up(|wire| wire.subscribe("s", None, 1));
         outbound.publish("c", None, None, b"PUB x 0").await.expect("taken");
         let pongs = outbound.link_down(&writing, 3);
         assert_eq!(pongs.len(), 1);
@@ -394,7 +391,7 @@ mod tests {
     #[tokio::test]
     async fn a_publisher_waits_for_room_while_the_link_is_up() {
         let outbound = Outbound::new(1024);
-        outbound.link_up(1, Vec::new());
+        outbound.link_up(1, lines(), |_| {});
         outbound.publish("a", None, None, &[0; HIGH_WATER_BYTES]).await.expect("taken");
         let waiting = outbound.publish("a", None, None, b"2");
         let room = async {
@@ -409,7 +406,7 @@ mod tests {
     #[test]
     fn a_frame_for_one_link_is_refused_on_the_next() {
         let outbound = Outbound::new(1024);
-        outbound.link_up(2, Vec::new());
+        outbound.link_up(2, lines(), |_| {});
         assert_eq!(outbound.append(Some(1), |_| {}), Err(Refusal::LinkChanged));
         assert_eq!(outbound.append(Some(2), |_| {}), Ok(()));
         outbound.close();

@@ -5,32 +5,33 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::oneshot;
 
 /// Waiting receivers of one kind of answer.
 #[derive(Debug)]
 pub(crate) struct Replies<A> {
-    waiting: Mutex<HashMap<u64, oneshot::Sender<A>>>,
-    key_next: AtomicU64,
+    waiting: Mutex<HashMap<u32, oneshot::Sender<A>>>,
+    key_next: AtomicU32,
 }
 
 /// A place in the list: the answer, or its sender dropped when there will be none.
 #[derive(Debug)]
 pub(crate) struct Ticket<'a, A> {
     replies: &'a Replies<A>,
-    key: u64,
+    key: u32,
     receiver: oneshot::Receiver<A>,
 }
 
 impl<A> Replies<A> {
     pub(crate) fn new() -> Replies<A> {
-        Replies { waiting: Mutex::new(HashMap::new()), key_next: AtomicU64::new(1) }
+        Replies { waiting: Mutex::new(HashMap::new()), key_next: AtomicU32::new(1) }
     }
 
-    /// A key that no one else has, for an answer that nobody waits for.
-    pub(crate) fn key(&self) -> u64 {
+    /// A key that no one else has, for an answer that nobody waits for. Keys come round again after
+    /// four thousand million, when nobody can be waiting for the first any more.
+    pub(crate) fn key(&self) -> u32 {
         self.key_next.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -43,7 +44,7 @@ impl<A> Replies<A> {
     }
 
     /// Hand an answer to whoever waits under `key`; `false` if nobody does.
-    pub(crate) fn answer(&self, key: u64, answer: A) -> bool {
+    pub(crate) fn answer(&self, key: u32, answer: A) -> bool {
         let sender = self.lock().remove(&key);
         sender.is_some_and(|sender| sender.send(answer).is_ok())
     }
@@ -53,14 +54,14 @@ impl<A> Replies<A> {
         self.lock().clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<A>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u32, oneshot::Sender<A>>> {
         self.waiting.lock().expect("no method panics while it holds the lock")
     }
 }
 
 impl<A> Ticket<'_, A> {
     /// The key to send along.
-    pub(crate) fn key(&self) -> u64 {
+    pub(crate) fn key(&self) -> u32 {
         self.key
     }
 

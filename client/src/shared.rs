@@ -20,7 +20,8 @@ use crate::outbound::{Outbound, Pong};
 use crate::push::PushSlot;
 use crate::replies::Replies;
 use crate::statistics::Statistics;
-use crate::subscriptions::{self, INBOX_SID, Subscriptions};
+use crate::subscriptions::{INBOX_SID, Subscriptions};
+use crate::wire::Wire;
 
 /// See the module.
 #[derive(Debug)]
@@ -124,28 +125,27 @@ impl Shared {
     }
 
     /// The reply subject for the request with this key; the inbox is subscribed to with the first.
-    pub(crate) fn request_inbox(&self, key: u64) -> String {
+    pub(crate) fn request_inbox(&self, key: u32) -> String {
         let mut subscriptions = self.subscriptions();
         if subscriptions.open_inbox(|| format!("{}*", self.inbox)) {
             self.outbound.append_if_up(|out| {
-                subscriptions::subscribe(out, &format!("{}*", self.inbox), None, INBOX_SID);
+                out.subscribe(&format!("{}*", self.inbox), None, INBOX_SID);
             });
         }
         format!("{}{key}", self.inbox)
     }
 
     /// The key of the request that a message to the inbox answers.
-    pub(crate) fn request_key(&self, subject: &str) -> Option<u64> {
+    pub(crate) fn request_key(&self, subject: &str) -> Option<u32> {
         subject.strip_prefix(&self.inbox)?.parse().ok()
     }
 
-    /// The link with this number is up: make all subscriptions again, then send what waited.
-    pub(crate) fn link_up(&self, link: u64, info: ServerInfo) {
+    /// The link with this number is up and speaks as `wire` does: make all subscriptions again, then
+    /// send what waited.
+    pub(crate) fn link_up(&self, link: u64, info: ServerInfo, wire: Wire) {
         self.set_info(info);
         let subscriptions = self.subscriptions();
-        let mut prefix = Vec::new();
-        subscriptions.encode(&mut prefix);
-        self.outbound.link_up(link, prefix);
+        self.outbound.link_up(link, wire, |out| subscriptions.encode(out));
         drop(subscriptions);
         Statistics::add(&self.statistics.connects, 1);
         self.state.send_replace(Status { state: State::Connected, link });

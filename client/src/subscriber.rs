@@ -10,7 +10,6 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::client::Client;
 use crate::error::{UnsubscribeError, UnsubscribeErrorKind};
 use crate::message::Message;
-use crate::subscriptions;
 
 /// A [`Stream`] of the messages of one subscription, made by [`Client::subscribe`].
 ///
@@ -23,7 +22,7 @@ use crate::subscriptions;
 /// [`crate::Event::SlowConsumer`].
 #[derive(Debug)]
 pub struct Subscriber {
-    sid: u64,
+    sid: u32,
     receiver: mpsc::Receiver<Message>,
     client: Client,
     /// Held until the stream has ended, for [`Client::drain`] to wait for.
@@ -31,7 +30,7 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    pub(crate) fn new(sid: u64, receiver: mpsc::Receiver<Message>, client: Client) -> Subscriber {
+    pub(crate) fn new(sid: u32, receiver: mpsc::Receiver<Message>, client: Client) -> Subscriber {
         let stream = Some(client.shared().streams.token());
         Subscriber { sid, receiver, client, stream }
     }
@@ -39,7 +38,7 @@ impl Subscriber {
     /// The subscription's number, as in [`crate::Event::SlowConsumer`].
     #[must_use]
     pub fn sid(&self) -> u64 {
-        self.sid
+        u64::from(self.sid)
     }
 
     /// End the subscription now. Messages that are here already can still be taken; then the
@@ -63,7 +62,7 @@ impl Subscriber {
         let shared = self.client.shared();
         let mut subscriptions = shared.subscriptions();
         let max = subscriptions.limit(self.sid, unsub_after).then_some(unsub_after);
-        shared.outbound.append_if_up(|out| subscriptions::unsubscribe(out, self.sid, max));
+        shared.outbound.append_if_up(|out| out.unsubscribe(self.sid, max));
         Ok(())
     }
 
@@ -90,7 +89,7 @@ impl Subscriber {
         let shared = self.client.shared();
         let mut subscriptions = shared.subscriptions();
         if subscriptions.remove(self.sid) {
-            shared.outbound.append_if_up(|out| subscriptions::unsubscribe(out, self.sid, None));
+            shared.outbound.append_if_up(|out| out.unsubscribe(self.sid, None));
         }
     }
 }

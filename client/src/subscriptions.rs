@@ -5,19 +5,20 @@
 
 use std::collections::HashMap;
 
-use agentcom_protocol::encode;
 use tokio::sync::mpsc;
 
 use crate::message::Message;
+use crate::subject::Subject;
+use crate::wire::Wire;
 
 /// The number of the one subscription behind all requests.
-pub(crate) const INBOX_SID: u64 = 0;
+pub(crate) const INBOX_SID: u32 = 0;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
-    by_sid: HashMap<u64, Subscription>,
-    sid_next: u64,
+    by_sid: HashMap<u32, Subscription>,
+    sid_next: u32,
     /// Filter of the inbox, once a request was made.
     inbox: Option<String>,
     closed: bool,
@@ -25,7 +26,7 @@ pub(crate) struct Subscriptions {
 
 #[derive(Debug)]
 struct Subscription {
-    filter: String,
+    filter: Subject,
     queue: Option<String>,
     sender: mpsc::Sender<Message>,
     /// Messages that came in since its start, those dropped included.
@@ -60,14 +61,18 @@ impl Subscriptions {
         filter: &str,
         queue: Option<&str>,
         sender: mpsc::Sender<Message>,
-    ) -> Option<u64> {
+    ) -> Option<u32> {
         if self.closed {
             return None;
         }
+        // Numbers come round again after four thousand million.
+        while self.sid_next == INBOX_SID || self.by_sid.contains_key(&self.sid_next) {
+            self.sid_next = self.sid_next.wrapping_add(1);
+        }
         let sid = self.sid_next;
-        self.sid_next += 1;
+        self.sid_next = self.sid_next.wrapping_add(1);
         let subscription = Subscription {
-            filter: filter.to_owned(),
+            filter: Subject::from(filter),
             queue: queue.map(str::to_owned),
             sender,
             delivered: 0,
@@ -89,12 +94,12 @@ impl Subscriptions {
 
     /// Forget a subscription; its subscriber ends after what is in its channel. `true` if it was
     /// there.
-    pub(crate) fn remove(&mut self, sid: u64) -> bool {
+    pub(crate) fn remove(&mut self, sid: u32) -> bool {
         self.by_sid.remove(&sid).is_some()
     }
 
     /// End a subscription after `max` messages since its start. `true` if it goes on until then.
-    pub(crate) fn limit(&mut self, sid: u64, max: u64) -> bool {
+    pub(crate) fn limit(&mut self, sid: u32, max: u64) -> bool {
         let Some(subscription) = self.by_sid.get_mut(&sid) else { return false };
         subscription.delivered_max = Some(max);
         let goes_on = subscription.delivered < max;
@@ -105,12 +110,17 @@ impl Subscriptions {
     }
 
     /// Numbers of all subscriptions.
-    pub(crate) fn sids(&self) -> Vec<u64> {
+    pub(crate) fn sids(&self) -> Vec<u32> {
         self.by_sid.keys().copied().collect()
     }
 
+    /// What a subscription asks for.
+    pub(crate) fn filter(&self, sid: u32) -> Option<&Subject> {
+        self.by_sid.get(&sid).map(|subscription| &subscription.filter)
+    }
+
     /// Hand a message to its subscriber.
-    pub(crate) fn deliver(&mut self, sid: u64, message: Message) -> Delivery {
+    pub(crate) fn deliver(&mut self, sid: u32, message: Message) -> Delivery {
         let Some(subscription) = self.by_sid.get_mut(&sid) else { return Delivery::Unknown };
         subscription.delivered += 1;
         let delivery = match subscription.sender.try_send(message) {
@@ -131,15 +141,15 @@ impl Subscriptions {
         delivery
     }
 
-    /// The lines that make all subscriptions again on a new connection.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+    /// The frames that make all subscriptions again on a new connection.
+    pub(crate) fn encode(&self, out: &mut Wire) {
         if let Some(filter) = &self.inbox {
-            subscribe(out, filter, None, INBOX_SID);
+            out.subscribe(filter, None, INBOX_SID);
         }
         for (&sid, subscription) in &self.by_sid {
-            subscribe(out, &subscription.filter, subscription.queue.as_deref(), sid);
+            out.subscribe(&subscription.filter, subscription.queue.as_deref(), sid);
             if let Some(max) = subscription.delivered_max {
-                unsubscribe(out, sid, Some(max - subscription.delivered));
+                out.unsubscribe(sid, Some(max - subscription.delivered));
             }
         }
     }
@@ -152,45 +162,21 @@ impl Subscriptions {
     }
 }
 
-/// `SUB` for a numbered subscription.
-pub(crate) fn subscribe(out: &mut Vec<u8>, filter: &str, queue: Option<&str>, sid: u64) {
-    let mut word = Vec::with_capacity(SID_DIGITS_TYPICAL);
-    encode::decimal(&mut word, sid);
-    encode::subscribe(out, filter.as_bytes(), queue.map(str::as_bytes), &word);
-}
-
-/// `UNSUB` for a numbered subscription.
-pub(crate) fn unsubscribe(out: &mut Vec<u8>, sid: u64, max: Option<u64>) {
-    let mut word = Vec::with_capacity(SID_DIGITS_TYPICAL);
-    encode::decimal(&mut word, sid);
-    encode::unsubscribe(out, &word, max);
-}
-
 /// The number in a subscription's word; ours are all decimal.
-pub(crate) fn sid(word: &[u8]) -> Option<u64> {
-    word.iter().try_fold(0u64, |value, &byte| {
+pub(crate) fn sid(word: &[u8]) -> Option<u32> {
+    word.iter().try_fold(0u32, |value, &byte| {
         let digit = byte.checked_sub(b'0').filter(|&digit| digit <= 9)?;
-        value.checked_mul(10)?.checked_add(u64::from(digit))
+        value.checked_mul(10)?.checked_add(u32::from(digit))
     })
 }
-
-/// Room for the digits of a number that a process is likely to reach.
-const SID_DIGITS_TYPICAL: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn message() -> Message {
-        let chunk = bytes::Bytes::from_static(b"a");
-        let message = agentcom_protocol::Message {
-            subject: &chunk,
-            sid: b"1",
-            reply: None,
-            header_bytes: None,
-            payload: b"",
-        };
-        Message::slice(&chunk, &message)
+        let chunk = bytes::Bytes::new();
+        Message::slice(&chunk, Subject::from("a"), None, None, b"")
     }
 
     #[test]
@@ -213,9 +199,9 @@ mod tests {
         let sid = subscriptions.add("a", Some("q"), sender).expect("open");
         subscriptions.deliver(sid, message());
         assert!(subscriptions.limit(sid, 3));
-        let mut lines = Vec::new();
-        subscriptions.encode(&mut lines);
-        assert_eq!(lines, b"SUB a q 1\r\nUNSUB 1 2\r\n");
+        let mut wire = Wire::text(Vec::new());
+        subscriptions.encode(&mut wire);
+        assert_eq!(wire.bytes, b"SUB a q 1\r\nUNSUB 1 2\r\n");
         subscriptions.deliver(sid, message());
         subscriptions.deliver(sid, message());
         assert_eq!(subscriptions.deliver(sid, message()), Delivery::Unknown);

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const INFO_AGENTCOM: &str = r#"INFO {"server_id":"S","version":"2.12.0","proto":1,"headers":true,"max_payload":1024,"x":{"name":"agentcom","version":"0.1.0","frames":[],"verbs":["task1","worker1"]}} "#;
+const INFO_BINARY: &str = r#"INFO {"server_id":"S","version":"2.12.0","proto":1,"headers":true,"max_payload":1024,"x":{"name":"agentcom","version":"0.1.0","frames":["binary1"],"aliases_max":2,"verbs":["task1","worker1"]}} "#;
 const INFO_NATS: &str =
     r#"INFO {"server_id":"S","version":"2.12.0","proto":1,"headers":true,"max_payload":1024} "#;
 
@@ -41,6 +42,11 @@ impl Broker {
         Broker { listener: listener().await, info: INFO_NATS }
     }
 
+    /// It offers the binary framing, with two aliases.
+    pub(crate) async fn binary() -> Broker {
+        Broker { listener: listener().await, info: INFO_BINARY }
+    }
+
     pub(crate) fn address(&self) -> String {
         self.listener.local_addr().expect("bound").to_string()
     }
@@ -62,6 +68,18 @@ impl Broker {
         peer
     }
 
+    /// The next client, which asks for the binary framing and is granted it.
+    pub(crate) async fn accept_binary(&self) -> Peer {
+        let mut peer = self.accept_silently().await;
+        peer.say(self.info).await;
+        peer.connect = peer.line().await;
+        assert!(peer.connect.contains(r#""frame":"binary1""#), "{}", peer.connect);
+        peer.expect_bytes(&[1, 0, 0, 0, 0, 0, 0, 0]).await;
+        // In one write: what follows the line end is binary.
+        peer.bytes(b"+OK\r\n\x02\0\0\0\0\0\0\0").await;
+        peer
+    }
+
     /// The next client.
     pub(crate) async fn accept(&self) -> Peer {
         let mut peer = self.greet().await;
@@ -77,6 +95,13 @@ impl Broker {
 }
 
 impl Peer {
+    /// The next bytes are these.
+    pub(crate) async fn expect_bytes(&mut self, expected: &[u8]) {
+        let mut found = vec![0; expected.len()];
+        in_time(self.stream.read_exact(&mut found)).await.expect("the client is there");
+        assert_eq!(found.escape_ascii().to_string(), expected.escape_ascii().to_string());
+    }
+
     /// Send a line.
     pub(crate) async fn say(&mut self, line: &str) {
         self.bytes(format!("{line}\r\n").as_bytes()).await;
