@@ -580,3 +580,58 @@ fn a_silent_client_is_asked_and_then_closed_in_frames() {
     let end = [PING, &error("Stale Connection")].concat();
     assert!(heard.ends_with(&end), "{}", hex(&heard));
 }
+
+#[test]
+fn the_client_crate_hears_the_same_in_both_framings() {
+    use agentcom_client::{ConnectOptions, HeaderMap, RequestErrorKind};
+    use futures_util::StreamExt;
+
+    let Some(broker) = broker() else { return };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let hear = async |options: ConnectOptions| -> Vec<String> {
+        let client = options.connect(broker.tcp().to_string()).await.expect("connected");
+        let mut pattern = client.subscribe("both.*").await.expect("open");
+        let mut exact = client.subscribe("both.a").await.expect("open");
+        let mut heard = Vec::new();
+        for round in 0..3 {
+            let headers: HeaderMap = [("Round", format!("{round}"))].into_iter().collect();
+            client.publish("both.a", format!("{round}").into()).await.expect("sent");
+            client
+                .publish_with_reply_and_headers("both.a", "r", headers, "h".into())
+                .await
+                .expect("sent");
+            client.publish("both.b", "b".into()).await.expect("sent");
+            client.publish(format!("both.once{round}"), "o".into()).await.expect("sent");
+            for _ in 0..4 {
+                heard.push(format!("{:?}", pattern.next().await.expect("a message")));
+            }
+            for _ in 0..2 {
+                heard.push(format!("{:?}", exact.next().await.expect("a message")));
+            }
+        }
+        let missing = client.request("both-nobody", "?".into()).await.expect_err("nobody");
+        assert_eq!(missing.kind(), RequestErrorKind::NoResponders);
+        let mut asked = client.subscribe("both-echo").await.expect("open");
+        let answering = async {
+            for _ in 0..3 {
+                let request = asked.next().await.expect("a request");
+                let reply = request.reply.expect("a reply subject");
+                client.publish(reply, request.payload).await.expect("sent");
+            }
+        };
+        let asking = async {
+            for round in 0..3 {
+                let answer = client.request("both-echo", format!("{round}").into()).await;
+                assert_eq!(answer.expect("an answer").payload, format!("{round}"));
+            }
+        };
+        tokio::join!(answering, asking);
+        heard
+    };
+    let (in_frames, in_lines) = runtime.block_on(async {
+        let in_frames = hear(ConnectOptions::new()).await;
+        (in_frames, hear(ConnectOptions::new().text_framing()).await)
+    });
+    assert_eq!(in_frames, in_lines);
+    assert_eq!(in_frames.len(), 18);
+}
