@@ -179,24 +179,29 @@ fn the_short_way_gives_what_the_long_one_does() {
         &publish(Named::Alias(7), b""),
         &publish(Named::Alias(0), b"hi"),
         &publish(Named::Full(b"a"), b"hi"),
+        &publish(Named::Full(b"a"), b"01234567890"),
+        &publish(Named::Full(b"a subject too long"), b"hi"),
+        &publish(Named::Full(b""), b"hi"),
         encode::fixed::PING,
         b"PUB",
         b"",
     ] {
         for end in 0..=input.len() {
             let long = match decoder.decode(&input[..end]) {
-                Ok(Decoded::Frame {
-                    frame:
-                        ClientFrame::Publish(Publish {
-                            subject: Named::Alias(alias),
-                            reply: None,
-                            header_bytes: None,
-                            payload,
-                        }),
-                    consumed,
-                }) => Some((alias, payload, consumed)),
+                Ok(Decoded::Frame { frame: ClientFrame::Publish(publish), consumed }) => {
+                    Some((publish, consumed))
+                }
                 _ => None,
             };
+            if input.first() == Some(&0x12) {
+                assert_eq!(decoder.whole_publish(&input[..end]), long, "{}", hex(input));
+                continue;
+            }
+            assert_eq!(decoder.whole_publish(&input[..end]), None, "{}", hex(input));
+            let long = long.map(|(publish, consumed)| {
+                let Named::Alias(alias) = publish.subject else { panic!("{publish:?}") };
+                (alias, publish.payload, consumed)
+            });
             assert_eq!(decoder.whole_short_publish(&input[..end]), long, "{}", hex(input));
         }
     }

@@ -48,7 +48,15 @@ impl Session {
         if let Some((number, payload, consumed)) = decoder.whole_short_publish(rest) {
             progress.consumed += consumed;
             progress.publishes += 1;
-            self.handle_short(number, payload, dispatch)?;
+            let subject = Named::Alias(number);
+            let publish = Publish { subject, reply: None, header_bytes: None, payload };
+            self.handle_named(&publish, dispatch)?;
+            return Ok(None);
+        }
+        if let Some((publish, consumed)) = decoder.whole_publish(rest) {
+            progress.consumed += consumed;
+            progress.publishes += 1;
+            self.handle_named(&publish, dispatch)?;
             return Ok(None);
         }
         self.take_other(decoder, rest, progress, now, dispatch)
@@ -79,28 +87,35 @@ impl Session {
         }
     }
 
-    #[inline]
-    fn handle_short(
+    /// Most messages are to a number, by a client that wants nothing but to have them delivered, and
+    /// have no reply subject that must be looked at.
+    #[inline(always)]
+    fn handle_named(
         &mut self,
-        number: u16,
-        payload: &[u8],
+        publish: &Publish<'_>,
         dispatch: &mut Dispatch,
     ) -> Result<(), Close> {
+        let &Publish { subject: Named::Alias(number), reply: None, header_bytes, payload } =
+            publish
+        else {
+            return self.handle_with_care(publish, dispatch);
+        };
         let place = usize::from(number) - 1;
-        if let Some(Some(Alias { subject, known })) = self.aliases.get_mut(place)
-            && known.is_open
-        {
-            let origin = Origin { outlet: &self.outlet, echo: self.wishes.echo };
-            let publish =
-                agentcom_protocol::Publish { subject, reply: None, header_bytes: None, payload };
-            dispatch.publish_at(Some(origin), &publish, &mut known.place);
-            return Ok(());
+        match self.aliases.get_mut(place) {
+            Some(Some(Alias { subject, known }))
+                if known.is_open && (header_bytes.is_none() || self.wishes.headers) =>
+            {
+                let origin = Origin { outlet: &self.outlet, echo: self.wishes.echo };
+                let publish =
+                    agentcom_protocol::Publish { subject, reply: None, header_bytes, payload };
+                dispatch.publish_at(Some(origin), &publish, &mut known.place);
+                Ok(())
+            }
+            _ => self.handle_with_care(publish, dispatch),
         }
-        let subject = Named::Alias(number);
-        self.handle_named(&Publish { subject, reply: None, header_bytes: None, payload }, dispatch)
     }
 
-    fn handle_named(
+    fn handle_with_care(
         &mut self,
         publish: &Publish<'_>,
         dispatch: &mut Dispatch,

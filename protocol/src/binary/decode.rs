@@ -28,6 +28,8 @@ pub struct ServerDecoder {
 
 /// Bytes of a head.
 const HEAD_BYTES: usize = 8;
+/// Bytes of the fixed part of a `PUB`.
+const PUBLISH_BYTES: usize = HEAD_BYTES + 12;
 
 /// Whether a frame, from either side, can begin with `byte`. No line of the text framing can.
 #[must_use]
@@ -81,6 +83,18 @@ impl ClientDecoder {
         Some((alias, input.get(HEAD_BYTES..end(head))?, end(head)))
     }
 
+    /// The message, and the bytes of its frame, if `input` begins with a whole `PUB` that is right;
+    /// everything else is for [`ClientDecoder::decode`].
+    #[inline(always)]
+    #[must_use]
+    pub fn whole_publish<'a>(&self, input: &'a [u8]) -> Option<(Publish<'a>, usize)> {
+        let (_, head) = grammar::head(input).ok()?;
+        if head.kind != kind::PUB || end(head) < PUBLISH_BYTES || input.len() < end(head) {
+            return None;
+        }
+        Some((self.publish_parts(input, head).ok()??, end(head)))
+    }
+
     #[inline]
     fn short_publish<'a>(
         &self,
@@ -103,25 +117,32 @@ impl ClientDecoder {
         input: &'a [u8],
         head: Head,
     ) -> Result<Decoded<ClientFrame<'a>>, DecodeError> {
-        const FIXED_BYTES: usize = HEAD_BYTES + 12;
-        if !has_fixed_part("PUB", input, head, FIXED_BYTES)? {
-            return Ok(Decoded::Incomplete { needed: FIXED_BYTES });
+        if !has_fixed_part("PUB", input, head, PUBLISH_BYTES)? {
+            return Ok(Decoded::Incomplete { needed: PUBLISH_BYTES });
         }
+        Ok(match self.publish_parts(input, head)? {
+            Some(publish) => {
+                Decoded::Frame { frame: ClientFrame::Publish(publish), consumed: end(head) }
+            }
+            None => Decoded::Incomplete { needed: end(head) },
+        })
+    }
+
+    /// A `PUB` whose fixed part is there; `None` while the rest is not.
+    #[inline(always)]
+    fn publish_parts<'a>(
+        &self,
+        input: &'a [u8],
+        head: Head,
+    ) -> Result<Option<Publish<'a>>, DecodeError> {
         let (alias, sizes) = layout("PUB", grammar::publish(input))?;
-        let parts = Parts::measured("PUB", head, FIXED_BYTES, sizes)?;
+        let parts = Parts::measured("PUB", head, PUBLISH_BYTES, sizes)?;
         within_line(parts.words_bytes(), self.limits.control_line_bytes_max)?;
         within_payload(parts.payload_bytes, self.limits)?;
-        let Some(whole) = input.get(..end(head)) else {
-            return Ok(Decoded::Incomplete { needed: end(head) });
-        };
-        let (subject, reply, payload) = parts.of(&whole[FIXED_BYTES..]);
-        let frame = ClientFrame::Publish(Publish {
-            subject: named(alias, subject).unwrap_or(Named::Full(subject)),
-            reply,
-            header_bytes: parts.header_bytes,
-            payload,
-        });
-        Ok(Decoded::Frame { frame, consumed: end(head) })
+        let Some(rest) = input.get(PUBLISH_BYTES..end(head)) else { return Ok(None) };
+        let (subject, reply, payload) = parts.of(rest);
+        let subject = named(alias, subject).unwrap_or(Named::Full(subject));
+        Ok(Some(Publish { subject, reply, header_bytes: parts.header_bytes, payload }))
     }
 
     fn other<'a>(

@@ -8,6 +8,8 @@ use crate::verb::Verb;
 
 /// Bytes of a head.
 const HEAD_BYTES: usize = 8;
+/// Bytes of the fixed part of `MSG`.
+const MESSAGE_BYTES: usize = HEAD_BYTES + 16;
 /// Bytes of `MSG_SHORT` in front of its payload.
 pub const SHORT_MESSAGE_BYTES: usize = HEAD_BYTES + 4;
 
@@ -36,6 +38,7 @@ pub fn message(out: &mut Vec<u8>, message: &Message<'_>) {
 }
 
 /// All of a message in front of its payload.
+#[inline]
 pub fn message_start(out: &mut Vec<u8>, message: &Message<'_>) {
     let Message { sid, subject, reply, header_bytes, payload } = *message;
     let (alias, subject) = parts(subject);
@@ -45,9 +48,14 @@ pub fn message_start(out: &mut Vec<u8>, message: &Message<'_>) {
     }
     let reply = reply.unwrap_or_default();
     let length = 16 + subject.len() + reply.len() + payload.len();
-    head(out, kind::MSG, 0, alias, length);
-    out.extend_from_slice(&sid.to_le_bytes());
-    message_sizes(out, subject, reply, header_bytes);
+    let mut fixed = [0; MESSAGE_BYTES];
+    fixed[..HEAD_BYTES].copy_from_slice(&packed(kind::MSG, 0, alias, length));
+    let numbers = [sid, size(subject.len()), size(reply.len()), size(header_bytes.unwrap_or(0))];
+    for (at, number) in fixed[HEAD_BYTES..].as_chunks_mut().0.iter_mut().zip(numbers) {
+        *at = number.to_le_bytes();
+    }
+    out.reserve(HEAD_BYTES + length);
+    out.extend_from_slice(&fixed);
     out.extend_from_slice(subject);
     out.extend_from_slice(reply);
 }

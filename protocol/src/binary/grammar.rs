@@ -161,7 +161,7 @@ pub fn short_publish(input: &[u8]) -> IResult<&[u8], u16> {
 ///
 /// # Errors
 /// When the layout is another.
-#[inline]
+#[inline(always)]
 pub fn publish(input: &[u8]) -> IResult<&[u8], (u16, MessageSizes)> {
     let (input, head) = head(input)?;
     let (input, sizes) = message_sizes(input)?;
@@ -316,9 +316,11 @@ fn json(input: &[u8]) -> IResult<&[u8], &[u8]> {
 /// subject_bytes u32, reply_bytes u32, header_bytes u32
 #[inline(always)]
 fn message_sizes(input: &[u8]) -> IResult<&[u8], MessageSizes> {
-    let (input, subject_bytes) = le_u32(input)?;
-    let (input, reply_bytes) = le_u32(input)?;
-    let (input, header_bytes) = le_u32(input)?;
+    let Some((fixed, input)) = input.split_first_chunk::<12>() else { return wrong(input) };
+    let &[s0, s1, s2, s3, r0, r1, r2, r3, h0, h1, h2, h3] = fixed;
+    let subject_bytes = u32::from_le_bytes([s0, s1, s2, s3]);
+    let reply_bytes = u32::from_le_bytes([r0, r1, r2, r3]);
+    let header_bytes = u32::from_le_bytes([h0, h1, h2, h3]);
     Ok((input, MessageSizes { subject_bytes, reply_bytes, header_bytes }))
 }
 
