@@ -19,8 +19,8 @@ use crate::frame::{CONNECT, Message, SUBJECT};
 use crate::inbound::Inbound;
 use crate::link::{self, Link};
 use crate::outbound::Outbound;
-use crate::scenario::{CATALOGUE, Plan, Shape, Sharing, Work};
 use crate::program::Program;
+use crate::scenario::{CATALOGUE, Plan, Shape, Sharing, Work};
 use crate::server::{Place, Server};
 
 /// Arguments of `agentcom-bench framings`.
