@@ -20,9 +20,12 @@ ARGS ?=
 BENCH_WITH ?=
 FUZZ_TARGET ?= decode_client
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
+# Every soak tries other histories: the first seed is the time of day.
+SOAK_FIRST ?= $(shell date +%s)000
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fix deps interop-deps bench bench-micro fuzz clean
+.PHONY: help run build test check fix deps interop-deps bench bench-micro fuzz soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +69,10 @@ fuzz: ## Fuzz the wire protocol: FUZZ_TARGET=decode_client FUZZ_SECONDS=60
 	@cargo fuzz --version >/dev/null 2>&1 || { \
 		echo "needs: cargo install cargo-fuzz, and a nightly toolchain"; exit 1; }
 	cd protocol && cargo +nightly fuzz run $(FUZZ_TARGET) -- -max_total_time=$(FUZZ_SECONDS)
+
+soak: deps ## Try random histories of tasks: SOAK_SECONDS=600 SOAK_FIRST=<seed>
+	CORE_MODEL_SECONDS=$(SOAK_SECONDS) CORE_MODEL_FIRST=$(SOAK_FIRST) \
+		cargo test --release -p agentcom-broker --test core_model -- --nocapture
 
 clean: ## Delete what was built (not ./.agentcom)
 	cargo clean

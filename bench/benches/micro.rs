@@ -7,8 +7,8 @@ use agentcom_broker::commit::Durable;
 use agentcom_broker::commit::turn::Voice;
 use agentcom_broker::core::Core;
 use agentcom_broker::core::command::{
-    Action, Attach, Command, Effect, LeaseOp, Name, Now, Push, Rejection, Reply, Request,
-    RequestId, SessionId, Submit, TaskEvent,
+    Action, Attach, Command, Effect, LeaseOp, Name, Now, Patience, Push, Rejection, Reply, Request,
+    RequestId, SessionId, Spec, Start, Submit, TaskEvent,
 };
 use agentcom_broker::core::limits::CoreConfig;
 use agentcom_broker::net::{Budget, Outlet, OutletLimits};
@@ -176,6 +176,33 @@ async fn closed_outlet(index: usize, limits: &Arc<OutletLimits>) -> Arc<Outlet> 
     outlet
 }
 
+fn submit(needs: &[Name]) -> Command {
+    let patience = Patience {
+        lease_ms: 30_000,
+        attempt_ms: 3_600_000,
+        progress_ms: None,
+        queue_ms: None,
+        total_ms: None,
+    };
+    let spec = Spec {
+        queue: Name::parse("bench").expect("a name"),
+        key: None,
+        needs: needs.into(),
+        labels: Arc::default(),
+        limits: Arc::default(),
+        band: 2,
+        attempts_max: 3,
+        patience,
+    };
+    Command::Submit(Box::new(Submit {
+        spec,
+        payload: Arc::from([b'x'; 128]),
+        start: Start::Now,
+        dedup: None,
+        after: Vec::new(),
+    }))
+}
+
 /// A task's whole life in the core alone: no store, no thread, no socket.
 fn core_apply(criterion: &mut Criterion) {
     let now = Now::default();
@@ -184,7 +211,7 @@ fn core_apply(criterion: &mut Criterion) {
     let mut id = 0;
     let mut apply = |core: &mut Core, command| {
         id += 1;
-        core.handle(Request { id: RequestId(id), command }, None, now);
+        core.handle(Request { id: RequestId(id), command }, Vec::new(), now);
         let mut task = None;
         while let Some(effect) = core.poll_effect() {
             if let Effect::Deliver { push: Push::Offer(offer), .. } = black_box(effect) {
@@ -200,22 +227,17 @@ fn core_apply(criterion: &mut Criterion) {
         agent: name("alice"),
         identity: "bench".into(),
         capabilities: vec![name("gpu")],
+        labels: Vec::new(),
         queues: Vec::new(),
         credit: 1,
+        holding: Vec::new(),
     };
     apply(&mut core, Command::Attach(attach));
-    let submit = Submit {
-        queue: name("bench"),
-        payload: Arc::from([b'x'; 128]),
-        needs: vec![name("gpu")],
-        band: 2,
-        attempts_max: 3,
-        lease_ms: 30_000,
-    };
+    let submit = submit(&[name("gpu")]);
     let result: Arc<[u8]> = Arc::from(*b"done");
     criterion.bench_function("core: submit, grant, complete", |bencher| {
         bencher.iter(|| {
-            let offer = apply(&mut core, Command::Submit(submit.clone()));
+            let offer = apply(&mut core, submit.clone());
             let (task, generation) = offer.expect("the agent is idle");
             let action = Action::Complete { result: result.clone() };
             apply(&mut core, Command::Lease(LeaseOp { session, task, generation, action }));
@@ -245,22 +267,15 @@ fn commit(criterion: &mut Criterion) {
         let (answers, answered) = std::sync::mpsc::channel();
         let durable = Durable::start(CoreConfig::default(), store, Silence(answers))
             .expect("an empty store restores");
-        let submit = Submit {
-            queue: Name::parse("bench").expect("a name"),
-            payload: Arc::from([b'x'; 128]),
-            needs: Vec::new(),
-            band: 2,
-            attempts_max: 3,
-            lease_ms: 30_000,
-        };
+        let submit = submit(&[]);
         let mut id = 0;
         group.throughput(Throughput::Elements(in_flight));
         group.bench_function(format!("{in_flight} submits in flight"), |bencher| {
             bencher.iter(|| {
                 for _ in 0..in_flight {
                     id += 1;
-                    let command = Command::Submit(submit.clone());
-                    durable.send(Request { id: RequestId(id), command }).expect("room");
+                    let request = Request { id: RequestId(id), command: submit.clone() };
+                    durable.send(request).expect("room");
                 }
                 for _ in 0..in_flight {
                     answered.recv().expect("an answer");

@@ -94,6 +94,14 @@ pub struct Figures {
     pub damaged: u64,
     /// Rows of open tasks that the start left out because they are damaged.
     pub damaged_rows: u64,
+    /// Tasks that are not over, after the newest turn.
+    pub tasks_open: u64,
+    /// Tasks in the dead letters.
+    pub tasks_dead: u64,
+    /// Tasks that somebody holds.
+    pub leases: u64,
+    /// Requests that wait for work or for the end of a task.
+    pub waiting: u64,
 }
 
 /// [`Figures`], written by the loop and read by anybody.
@@ -104,6 +112,10 @@ pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,
     pub(crate) damaged: AtomicU64,
     pub(crate) damaged_rows: AtomicU64,
+    pub(crate) tasks_open: AtomicU64,
+    pub(crate) tasks_dead: AtomicU64,
+    pub(crate) leases: AtomicU64,
+    pub(crate) waiting: AtomicU64,
 }
 
 struct Shared {
@@ -210,6 +222,10 @@ impl Durable {
             requests: read(&counters.requests),
             damaged: read(&counters.damaged),
             damaged_rows: read(&counters.damaged_rows),
+            tasks_open: read(&counters.tasks_open),
+            tasks_dead: read(&counters.tasks_dead),
+            leases: read(&counters.leases),
+            waiting: read(&counters.waiting),
         }
     }
 }
@@ -292,4 +308,4 @@ fn wake_at(clock: &Clock, deadline: Tick) -> Instant {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

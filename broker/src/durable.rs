@@ -2,30 +2,36 @@
 //!
 //! The core knows numbers; this is where a number is a connection, a reply subject or a waiting
 //! HTTP request. Answers are written by the commit thread itself, straight into the receivers'
-//! sockets, after their records are on disk.
+//! sockets, after their records are on disk. `audience.rs` knows where pushes go.
+
+mod audience;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+pub use self::audience::PushTo;
+use self::audience::{Audience, Change, Watch};
 use crate::commit::turn::Voice;
 use crate::commit::{self, SendError};
 use crate::core::command::{
-    Attach, Command, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent, TaskId,
+    Command, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent, TaskId, WatchId,
 };
 use crate::core::limits::CoreConfig;
 use crate::net::Outlet;
+use crate::reads::Reads;
 use crate::routing::{Dispatch, EVENT_PREFIX, Router};
 use crate::store::{Store, StoreError};
-use crate::translate::{json, words};
+use crate::translate::{TaskNames, json, words};
 
 /// A handle to the durable plane for the doors; clones are the same plane.
 #[derive(Clone)]
 pub struct Durable {
     commit: commit::Durable,
+    reads: Reads,
     waiting: Arc<Waiting>,
 }
 
@@ -45,6 +51,8 @@ pub enum ReplyTo {
     Subject {
         /// The subject.
         subject: Box<str>,
+        /// Names of the tasks of a batch; empty otherwise.
+        names: TaskNames,
     },
     /// A task of this process.
     Call(oneshot::Sender<Result<Reply, Rejection>>),
@@ -72,11 +80,16 @@ impl ReplyTo {
         match self {
             ReplyTo::Nobody => {}
             ReplyTo::Verb { outlet, tag } => {
-                let word = |out: &mut Vec<u8>| words::answer(out, &tag, &outcome);
-                outlet.framing().worded(dispatch.buffer(&outlet), word);
+                let buffer = dispatch.buffer(&outlet);
+                let before = buffer.len();
+                outlet.framing().worded(buffer, |out| words::answer(out, &tag, &outcome));
+                if let Ok(Reply::Taken(_)) = outcome {
+                    // It asked for so many at once; reading them takes it a while.
+                    outlet.allow(buffer.len() - before);
+                }
             }
-            ReplyTo::Subject { subject } => {
-                dispatch.announce(&subject, json::answer(&outcome).to_string().as_bytes());
+            ReplyTo::Subject { subject, names } => {
+                dispatch.announce(&subject, json::answer(&outcome, &names).to_string().as_bytes());
             }
             ReplyTo::Call(call) => {
                 let _ = call.send(outcome);
@@ -96,36 +109,11 @@ impl From<SendError> for Rejection {
     }
 }
 
-/// Where an agent hears of offers.
-#[derive(Clone, Debug)]
-pub enum PushTo {
-    /// On the connection that used our verbs.
-    Verb {
-        /// The connection.
-        outlet: Arc<Outlet>,
-    },
-    /// On a subject, as JSON.
-    Subject {
-        /// The subject.
-        subject: Arc<str>,
-    },
-}
-
 /// A request under way.
 #[derive(Debug)]
 struct Pending {
     reply_to: ReplyTo,
     change: Change,
-}
-
-/// What the answer to a request changes in who hears of offers.
-#[derive(Debug)]
-enum Change {
-    None,
-    /// If it is granted, the session's pushes go there.
-    Attaches(SessionId, PushTo),
-    /// The session hears of nothing more.
-    Detaches(SessionId),
 }
 
 impl Pending {
@@ -138,10 +126,10 @@ impl Pending {
 /// What the threads of the doors and the commit thread share.
 #[derive(Debug, Default)]
 struct Waiting {
+    /// Requests that are not answered yet. The core answers those of a connection that is over.
     requests: Mutex<HashMap<RequestId, Pending>>,
     next_request: AtomicU64,
-    /// Sessions that speak for an agent.
-    agents: AtomicUsize,
+    audience: Mutex<Audience>,
 }
 
 impl Durable {
@@ -155,56 +143,85 @@ impl Durable {
         router: Arc<Router>,
     ) -> Result<Durable, StoreError> {
         let waiting = Arc::new(Waiting::default());
-        let doors = Doors {
+        let doors = |router| Doors {
             waiting: Arc::clone(&waiting),
-            sessions: HashMap::new(),
             answered: Vec::new(),
             dispatch: Dispatch::new(router),
         };
-        Ok(Durable { commit: commit::Durable::start(config, store, doors)?, waiting })
+        let reads = Reads::start(store.reader(), doors(Arc::clone(&router)));
+        let commit = commit::Durable::start(config, store, doors(router))?;
+        Ok(Durable { commit, reads, waiting })
     }
 
-    /// Hand in an agent's greeting. If it is accepted, pushes go to `push_to` from now on.
+    /// Hand in a command of a connection. The answer goes to `reply_to`; what is pushed because of
+    /// it goes to `push_to`.
     ///
     /// # Errors
-    /// [`Refused`] if it cannot be taken in now.
-    pub fn attach(
+    /// [`Refused`] if it cannot be taken in now; then it is the caller who answers.
+    pub fn ask(
         &self,
-        attach: Attach,
-        push_to: PushTo,
+        session: SessionId,
+        mut command: Command,
+        push_to: Option<PushTo>,
         reply_to: ReplyTo,
     ) -> Result<(), Refused> {
-        let change = Change::Attaches(attach.session, push_to);
-        self.hand_in(Command::Attach(attach), Pending { reply_to, change })
+        let id = self.new_id();
+        let change = match (&mut command, push_to) {
+            (Command::Attach(_), Some(push_to)) => Change::Attaches(session, push_to),
+            (Command::Take(_), Some(push_to)) => {
+                // Until the answer, which may take long, others may have to be told of already.
+                self.waiting.audience.lock().takes(session, push_to.clone());
+                Change::Takes(session, push_to)
+            }
+            (Command::Watch { watch, task, .. }, Some(push_to)) => {
+                *watch = WatchId(id.0);
+                Change::Watches(session, *watch, Watch { task: *task, push_to })
+            }
+            (Command::Unwatch { task, .. }, _) => Change::Unwatches(session, *task),
+            (Command::Leave { .. }, _) => Change::Leaves(session),
+            (Command::Detach { .. }, _) => Change::Detaches(session),
+            _ => Change::None,
+        };
+        self.hand_in(id, command, Pending { reply_to, change })
     }
 
-    /// Hand in a command. The answer goes to `reply_to`.
+    /// Hand in a command that changes nothing in who hears of what. The answer goes to `reply_to`.
     ///
     /// # Errors
     /// [`Refused`] if it cannot be taken in now; then it is the caller who answers.
     pub fn send(&self, command: Command, reply_to: ReplyTo) -> Result<(), Refused> {
-        let change = match command {
-            Command::Detach { session } => Change::Detaches(session),
-            _ => Change::None,
-        };
-        self.hand_in(command, Pending { reply_to, change })
+        let pending = Pending { reply_to, change: Change::None };
+        self.hand_in(self.new_id(), command, pending)
     }
 
-    fn hand_in(&self, command: Command, pending: Pending) -> Result<(), Refused> {
-        let id = RequestId(self.waiting.next_request.fetch_add(1, Ordering::Relaxed));
+    /// A connection is over: nobody hears its answers, and nothing is pushed to it any more.
+    pub fn leave(&self, session: SessionId) {
+        // Refused only by a broker that stops, which has no use for it.
+        let _ = self.ask(session, Command::Detach { session }, None, ReplyTo::Nobody);
+    }
+
+    fn new_id(&self) -> RequestId {
+        RequestId(self.waiting.next_request.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn hand_in(&self, id: RequestId, command: Command, pending: Pending) -> Result<(), Refused> {
         if let ReplyTo::Verb { outlet, .. } = &pending.reply_to {
             outlet.note_request();
         }
         if !pending.is_idle() {
             self.waiting.requests.lock().insert(id, pending);
         }
-        self.commit.send(Request { id, command }).map_err(|error| {
+        let handed_in = match command {
+            Command::List(wanted) => self.reads.send(id, wanted),
+            command => self.commit.send(Request { id, command }).map_err(Rejection::from),
+        };
+        handed_in.map_err(|rejection| {
             let pending = self.waiting.requests.lock().remove(&id);
             let reply_to = pending.map_or(ReplyTo::Nobody, |pending| pending.reply_to);
             if let ReplyTo::Verb { outlet, .. } = &reply_to {
                 outlet.note_answers(1);
             }
-            Refused { rejection: error.into(), reply_to }
+            Refused { rejection, reply_to }
         })
     }
 
@@ -223,7 +240,7 @@ impl Durable {
     /// Sessions that speak for an agent.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.waiting.agents.load(Ordering::Relaxed)
+        self.waiting.audience.lock().agents
     }
 
     /// How the plane is.
@@ -240,6 +257,7 @@ impl Durable {
 
     /// Take nothing more in, finish what was taken in, sync.
     pub fn stop(&self) {
+        self.reads.stop();
         self.commit.stop();
     }
 }
@@ -250,11 +268,9 @@ impl std::fmt::Debug for Durable {
     }
 }
 
-/// How the commit thread speaks to the world.
+/// How the commit thread, and the one that reads lists, speak to the world.
 struct Doors {
     waiting: Arc<Waiting>,
-    /// Who hears of offers. Changed only by answers, so in the order of the core.
-    sessions: HashMap<SessionId, PushTo>,
     /// Connections that were answered since the last flush.
     answered: Vec<Arc<Outlet>>,
     dispatch: Dispatch,
@@ -263,17 +279,14 @@ struct Doors {
 impl Voice for Doors {
     fn reply(&mut self, request: RequestId, outcome: Result<Reply, Rejection>) {
         let Some(pending) = self.waiting.requests.lock().remove(&request) else { return };
-        match pending.change {
-            Change::None => {}
-            Change::Attaches(session, push_to) if outcome.is_ok() => {
-                self.sessions.insert(session, push_to);
-            }
-            Change::Attaches(..) => {}
-            Change::Detaches(session) => {
-                self.sessions.remove(&session);
-            }
+        if !matches!(pending.change, Change::None) {
+            let is_granted = match &outcome {
+                // Nothing more will happen to it.
+                Ok(Reply::Task(view)) => !view.state.is_terminal(),
+                outcome => outcome.is_ok(),
+            };
+            self.waiting.audience.lock().change(pending.change, is_granted);
         }
-        self.waiting.agents.store(self.sessions.len(), Ordering::Relaxed);
         if let ReplyTo::Verb { outlet, .. } = &pending.reply_to {
             self.answered.push(Arc::clone(outlet));
         }
@@ -281,18 +294,16 @@ impl Voice for Doors {
     }
 
     fn deliver(&mut self, session: SessionId, push: Push) {
-        let push_to = match push {
-            Push::Replaced => self.sessions.remove(&session),
-            _ => self.sessions.get(&session).cloned(),
-        };
-        self.waiting.agents.store(self.sessions.len(), Ordering::Relaxed);
+        let push_to = self.waiting.audience.lock().route(session, &push);
         match push_to {
             Some(PushTo::Verb { outlet }) => {
                 let buffer = self.dispatch.buffer(&outlet);
                 let before = buffer.len();
                 outlet.framing().worded(buffer, |out| words::push(out, &push));
-                // Its credit asked for them all at once; reading them takes it a while.
-                outlet.allow(buffer.len() - before);
+                if let Push::Offer(_) = push {
+                    // Its credit asked for them all at once; reading them takes it a while.
+                    outlet.allow(buffer.len() - before);
+                }
             }
             Some(PushTo::Subject { subject }) => {
                 self.dispatch.announce(&subject, json::push(&push).to_string().as_bytes());

@@ -1,7 +1,8 @@
 //! The AgentCom broker. In reading order:
 //!
 //! - [`core`]: the durable state machine; `core/command.rs` is the one file to read first
-//! - [`store`], [`commit`]: its records on disk, and the thread that owns both
+//! - [`store`], [`commit`]: its records on disk, and the thread that owns both; [`reads`]: lists,
+//!   read beside it
 //! - [`routing`]: subjects, queue groups, fan-out; stores nothing
 //! - [`session`]: one client's conversation; [`translate`]: the doors' common dictionary
 //! - [`durable`]: the doors' end of the durable plane
@@ -19,6 +20,7 @@ pub mod metrics;
 pub mod net;
 pub mod operator;
 pub mod ports_file;
+pub mod reads;
 pub mod routing;
 pub mod server;
 pub mod session;

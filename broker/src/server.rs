@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Mode;
 use tokio::net::TcpListener;
@@ -259,7 +259,9 @@ fn context(
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 frames: vec![binary::NAME.to_owned()],
                 aliases_max: config.limits.aliases_max,
-                verbs: vec!["task1".to_owned(), "worker1".to_owned()],
+                verbs: ["task1", "worker1", "dead1", "queue1", "schedule1"]
+                    .map(str::to_owned)
+                    .to_vec(),
             }),
             ..ServerInfo::default()
         },
@@ -279,9 +281,23 @@ fn context(
         },
         router,
         durable,
+        process: process_name(),
         metrics: Metrics::default(),
         lame_duck: LameDuck::default(),
     }
+}
+
+/// The time of the start in base 36: no two processes on one store start in the same millisecond.
+fn process_name() -> Box<str> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut rest = since.as_millis();
+    let mut digits = Vec::new();
+    while rest > 0 {
+        let digit = u32::try_from(rest % 36).expect("less than 36");
+        digits.extend(char::from_digit(digit, 36));
+        rest /= 36;
+    }
+    digits.iter().rev().collect::<String>().into()
 }
 
 fn readings(context: &Context, registry: &Registry) -> Vec<Reading> {
@@ -300,15 +316,29 @@ fn readings(context: &Context, registry: &Registry) -> Vec<Reading> {
         counter("requests_total", "durable requests handled", figures.requests),
         counter("damaged_total", "rows or bodies that could not be read", figures.damaged),
         gauge("damaged_rows", "open tasks that nobody is offered: damaged", figures.damaged_rows),
+        gauge("tasks_open", "tasks that are not over", figures.tasks_open),
+        gauge("tasks_dead", "tasks in the dead letters", figures.tasks_dead),
+        gauge("leases", "tasks that somebody holds", figures.leases),
+        gauge(
+            "requests_waiting",
+            "requests that wait for work or for the end of a task",
+            figures.waiting,
+        ),
     ]
 }
 
 fn core_config(config: &Config) -> CoreConfig {
+    let many = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     CoreConfig {
         offer_ms: milliseconds(config.tasks.offer),
         grace_ms: milliseconds(config.tasks.grace),
         restart_grace_ms: milliseconds(config.tasks.restart_grace),
-        queue_tasks_max: config.tasks.open_tasks_max,
+        cancel_ms: milliseconds(config.tasks.cancel),
+        releases_max: u32::try_from(config.tasks.releases_max).unwrap_or(u32::MAX),
+        queue_tasks_max: many(config.tasks.queue_tasks_max),
+        open_tasks_max: many(config.tasks.open_tasks_max),
+        waiting_max: config.tasks.waiting_max,
+        watches_max: config.tasks.watches_max,
         ..CoreConfig::default()
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use agentcom_broker::commit::turn::{Committer, Voice};
 use agentcom_broker::core::command::{
-    Action, Attach, Command, Generation, LeaseOp, Name, Now, Push, Rejection, Reply, Request,
-    RequestId, SessionId, State, Submit, TaskEvent, TaskId,
+    Action, Attach, Command, Generation, LeaseOp, Name, Now, Patience, Push, Rejection, Reply,
+    Request, RequestId, Retry, SessionId, Spec, Start, State, Submit, TaskEvent, TaskId,
 };
 use agentcom_broker::core::limits::CoreConfig;
 use agentcom_broker::core::record::{BodyKind, Record, TaskRow};
@@ -38,28 +38,42 @@ fn name(text: &str) -> Name {
 /// Some history: task 1 completed, 2 running, 3 dead, 4 and 5 ready.
 fn requests() -> Vec<Request> {
     let submit = |payload: &str| {
-        Command::Submit(Submit {
+        let patience = Patience {
+            lease_ms: 30_000,
+            attempt_ms: 3_600_000,
+            progress_ms: None,
+            queue_ms: None,
+            total_ms: None,
+        };
+        let spec = Spec {
             queue: name("q"),
-            payload: payload.as_bytes().into(),
-            needs: vec![name("gpu")],
+            key: None,
+            needs: [name("gpu")].into(),
+            labels: Arc::default(),
+            limits: Arc::default(),
             band: 1,
             attempts_max: 3,
-            lease_ms: 30_000,
-        })
+            patience,
+        };
+        let payload = payload.as_bytes().into();
+        let (start, after) = (Start::Now, vec![]);
+        Command::Submit(Box::new(Submit { spec, payload, start, dedup: None, after }))
     };
     let op = |task, action| {
         let (task, generation) = (TaskId(task), Generation(1));
         Command::Lease(LeaseOp { session: SessionId(1), task, generation, action })
     };
-    let fail = Action::Fail { error: "no".into(), retryable: false, retry_after_ms: None };
+    let fail = Action::Fail { error: "no".into(), retry: Retry::Never };
     let commands = vec![
         Command::Attach(Attach {
             session: SessionId(1),
             agent: name("alice"),
             identity: "login".into(),
             capabilities: vec![name("gpu")],
+            labels: vec![],
             queues: vec![],
             credit: 3,
+            holding: vec![],
         }),
         submit("one"),
         submit("two"),
@@ -91,8 +105,9 @@ fn contents(store: &impl Store) -> Contents {
     let mut records = Vec::new();
     store.scan(&mut |record| records.push(record)).unwrap();
     records.sort_by_key(|record| match record {
-        Record::Task(row) => row.task.0,
-        _ => 0,
+        Record::Task(row) => (2, row.task.0),
+        Record::TaskIdBound(_) => (1, 0),
+        _ => (0, 0),
     });
     let tasks = || (0..7).map(TaskId);
     let rows = tasks().map(|task| store.row(task).unwrap()).collect();
@@ -122,7 +137,7 @@ fn opened_anew_it_tells_what_the_memory_store_tells() {
     drop(play(RocksStore::open(folder.path()).unwrap()));
     let rocks = RocksStore::open(folder.path()).unwrap();
     let (records, rows, bodies) = contents(&rocks);
-    assert_eq!(records.len(), 4, "three open rows and the bound of ids");
+    assert_eq!(records.len(), 6, "three open rows, a dead one, the bounds of ids and epochs");
     let states: Vec<_> = rows.iter().flatten().map(TaskRow::state).collect();
     let expected = [State::Completed, State::Running, State::Dead, State::Ready, State::Ready];
     assert_eq!(states, expected);
@@ -459,10 +474,71 @@ fn without_a_note_or_with_a_damaged_one_a_whole_store_starts() {
     }
 }
 
+/// What a broker before the second version of rows left behind is all there, and is written anew
+/// in the newest version when it changes.
+#[test]
+fn a_store_of_version_1_goes_on() {
+    let folder = folder();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/store-v1");
+    for entry in fs::read_dir(fixture).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let states = |store: &RocksStore| -> Vec<Option<State>> {
+        (1..10).map(|task| store.row(TaskId(task)).unwrap().map(|row| row.state())).collect()
+    };
+    let store = RocksStore::open(folder.path()).unwrap();
+    let expected = [
+        State::Completed,
+        State::Dead,
+        State::Scheduled,
+        State::Running,
+        State::Ready,
+        State::Running,
+        State::Offered,
+        State::Offered,
+        State::Ready,
+    ];
+    assert_eq!(states(&store), expected.map(Some));
+    assert_eq!(store.body(TaskId(1), BodyKind::Result), Ok(Some(b"done".as_slice().into())));
+    let declined = store.row(TaskId(5)).unwrap().unwrap();
+    assert_eq!(declined.details().excluded[..], [name("alice")]);
+    assert_eq!((declined.generation, declined.details().declines), (Generation(2), 1));
+
+    let now = Now { wall_ms: 1_795_674_100_000, ..Now::default() };
+    let mut committer = Committer::restore(CoreConfig::default(), store, Deaf, now).unwrap();
+    let holding = [4, 6, 7].map(|task| (TaskId(task), Generation(1))).to_vec();
+    let attach = Command::Attach(Attach {
+        session: SessionId(1),
+        agent: name("alice"),
+        identity: "anonymous".into(),
+        capabilities: vec![name("gpu")],
+        labels: vec![],
+        queues: vec![],
+        credit: 9,
+        holding,
+    });
+    let complete = |task| {
+        let (task, generation) = (TaskId(task), Generation(1));
+        let action = Action::Complete { result: Arc::default() };
+        Command::Lease(LeaseOp { session: SessionId(1), task, generation, action })
+    };
+    let commands =
+        [attach, complete(4), complete(7), Command::Redrive { task: TaskId(2), delay_ms: 0 }];
+    for (id, command) in (0..).zip(commands) {
+        committer.turn([Request { id: RequestId(id), command }], now);
+    }
+    drop(committer);
+    let store = RocksStore::open(folder.path()).unwrap();
+    let states = states(&store);
+    assert_eq!((states[3], states[6]), (Some(State::Completed), Some(State::Completed)));
+    assert_eq!(states[1], Some(State::Offered), "redriven, and granted to alice");
+    assert_eq!(states[7], Some(State::Offered), "not named, so lost, and offered anew");
+}
+
 /// Change what is in the closed store in `folder`, behind its back.
 fn tamper(folder: &Path, change: impl FnOnce(&rocksdb::DB)) {
-    let tables = ["default", "task_queue", "task_completed", "task_dead_letter", "task_body"];
-    let tables = tables.into_iter().chain(["broker_meta"]);
+    let tables = record::Table::ALL.map(record::Table::name).into_iter().chain(["default"]);
     change(&rocksdb::DB::open_cf(&rocksdb::Options::default(), folder, tables).unwrap());
 }
 
@@ -475,7 +551,7 @@ fn scanned(store: &RocksStore) -> Result<Vec<Record>, StoreError> {
 fn without_the_bound_of_ids_it_does_not_start_unless_the_loss_is_accepted() {
     let folder = folder();
     drop(play(RocksStore::open(folder.path()).unwrap()));
-    let bound = record::task_id_bound_key();
+    let bound = record::name_key(record::TASK_ID_BOUND);
     for damage in [None, Some(b"not what was written")] {
         tamper(folder.path(), |db| {
             let table = db.cf_handle("broker_meta").unwrap();
@@ -512,7 +588,8 @@ fn a_damaged_row_is_set_aside_and_the_others_are_served() {
             Record::Task(row) => Some(row.task.0),
             _ => None,
         });
-        assert_eq!(tasks.collect::<Vec<_>>(), [2, 5]);
+        // The dead one is read first.
+        assert_eq!(tasks.collect::<Vec<_>>(), [3, 2, 5]);
         assert_eq!(store.damaged_rows(), 1);
         let error = store.row(TaskId(4)).unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
@@ -528,7 +605,7 @@ fn a_row_of_a_younger_format_does_not_start() {
     drop(play(RocksStore::open(folder.path()).unwrap()));
     let key = record::row_key(TaskId(4));
     tamper(folder.path(), |db| {
-        let version = record::FORMAT + 1;
+        let version = record::NEWEST + 1;
         let sum = crc32fast::hash(&[key.as_slice(), &[version], b"content"].concat());
         let value = [&[version][..], &sum.to_le_bytes(), b"content"].concat();
         db.put_cf(db.cf_handle("task_queue").unwrap(), &key, value).unwrap();

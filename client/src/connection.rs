@@ -297,6 +297,12 @@ fn common(
         ServerFrame::Granted { tag, .. } | ServerFrame::Declined { tag, .. } => {
             tracing::warn!(tag, "an answer to no question of this client's");
         }
+        // This client takes no items, watches no tasks and asks no questions; a task that is to
+        // be cancelled is revoked when the time to stop is over.
+        ServerFrame::Item { .. }
+        | ServerFrame::Event { .. }
+        | ServerFrame::Cancel { .. }
+        | ServerFrame::Answered { .. } => {}
         ServerFrame::Offer { .. } | ServerFrame::Revoked { .. } | ServerFrame::Replaced => {
             if let Some(push) = Push::slice(chunk, frame) {
                 shared.pushes.push(push);

@@ -58,6 +58,11 @@ pub(crate) enum Attachment {
     Ended,
 }
 
+/// Longest list of leases that are resumed. A line may have 4,096 bytes (docs/protocol.md), and the
+/// worker's other words stand on it, too. What does not fit is lost and offered again; it takes
+/// hundreds of leases to get there.
+const HOLDING_BYTES_MAX: usize = 2_048;
+
 /// What the worker can do next.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -150,6 +155,25 @@ impl Desk {
             drop(inner);
             self.changed.notify_one();
         }
+    }
+
+    /// The leases on the desk, as WORKER START takes them; `None` if there are none.
+    pub(crate) fn holding(&self) -> Option<String> {
+        let inner = self.lock();
+        let running = inner.running.iter().map(|(&task, running)| (task, running.generation));
+        let waiting = inner.waiting.iter().map(|offer| (offer.task, offer.generation));
+        let mut list = String::new();
+        for (task, generation) in running.chain(waiting) {
+            let lease = format!("{task}:{generation}");
+            if list.len() + lease.len() >= HOLDING_BYTES_MAX {
+                break;
+            }
+            if !list.is_empty() {
+                list.push(',');
+            }
+            list.push_str(&lease);
+        }
+        (!list.is_empty()).then_some(list)
     }
 
     /// How often a sign of life is needed: three in the shortest lease, so that two may be lost.

@@ -73,6 +73,12 @@ impl Job {
         &self.inner.offer.payload
     }
 
+    /// What an earlier attempt left to go on from, if it did.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<&Bytes> {
+        self.inner.offer.checkpoint.as_ref()
+    }
+
     /// Report on it; whoever shows the task sees the last report. Cancel-safe: a dropped report
     /// may or may not have arrived.
     ///

@@ -24,6 +24,8 @@ pub(crate) struct Offer {
     /// From 1.
     pub(crate) attempt: u32,
     pub(crate) lease: Duration,
+    /// What an earlier attempt left.
+    pub(crate) checkpoint: Option<Bytes>,
     pub(crate) payload: Bytes,
 }
 
@@ -39,13 +41,18 @@ impl Push {
                     fields.iter().find(|(found, _)| *found == key).map(|&(_, value)| value)
                 };
                 let lease_ms = field("lease_ms").and_then(|value| value.parse().ok());
+                let bytes = |key| field(key).and_then(|value| value.parse().ok()).unwrap_or(0);
+                let (answers, checkpoint) = (bytes("answers_bytes"), bytes("checkpoint_bytes"));
+                let (_, behind) = body.split_at_checked(answers)?;
+                let (checkpoint, payload) = behind.split_at_checked(checkpoint)?;
                 Some(Push::Offer(Offer {
                     task: *task,
                     generation: *generation,
                     queue: field("queue").unwrap_or_default().to_owned(),
                     attempt: field("attempt").and_then(|value| value.parse().ok()).unwrap_or(1),
                     lease: lease_ms.map_or(LEASE_DEFAULT, Duration::from_millis),
-                    payload: chunk.slice_ref(body),
+                    checkpoint: field("checkpoint_bytes").map(|_| chunk.slice_ref(checkpoint)),
+                    payload: chunk.slice_ref(payload),
                 }))
             }
             &ServerFrame::Revoked { task, generation, .. } => {

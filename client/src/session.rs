@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::Terms;
+use crate::answer::{Granted, Terms};
 use crate::desk::{Attachment, Offered, SharedDesk, names};
 use crate::error::{TaskError, TaskErrorKind, WorkerError, WorkerErrorKind};
 use crate::event::State;
@@ -46,8 +46,13 @@ impl Session {
             match now.state {
                 State::Closed => return Some(WorkerErrorKind::Closed.into()),
                 State::Connected if desk.attachment() != Attachment::On(now.link) => {
-                    match attach(&shared, &self.arguments, now.link).await {
-                        Ok(()) => desk.attached(now.link),
+                    let mut arguments = self.arguments.clone();
+                    arguments.extend(desk.holding().map(|leases| format!("holding={leases}")));
+                    match attach(&shared, &arguments, now.link).await {
+                        Ok(granted) => {
+                            drop_stopped(&desk, &granted);
+                            desk.attached(now.link);
+                        }
                         Err(error) if is_passing(&error) => {
                             tokio::time::sleep(ATTACH_AGAIN).await;
                             continue;
@@ -97,9 +102,20 @@ pub(crate) async fn attach(
     shared: &Shared,
     arguments: &[String],
     link: u64,
-) -> Result<(), TaskError> {
+) -> Result<Granted, TaskError> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    shared.ask(["WORKER", "START"], &arguments, None, link_terms(link)).await.map(drop)
+    shared.ask(["WORKER", "START"], &arguments, None, link_terms(link)).await
+}
+
+/// Take off the desk what the broker gave to somebody else meanwhile.
+fn drop_stopped(desk: &SharedDesk, granted: &Granted) {
+    let stopped = granted.field("stopped").unwrap_or_default();
+    for lease in stopped.split(',') {
+        let Some((task, generation)) = lease.split_once(':') else { continue };
+        if let (Ok(task), Ok(generation)) = (task.parse(), generation.parse()) {
+            desk.revoke(task, generation);
+        }
+    }
 }
 
 fn link_terms(link: u64) -> Terms {

@@ -84,7 +84,7 @@ impl WorkerBuilder {
         let is_settled = |state| matches!(state, State::Connected | State::Closed);
         let connected = status.wait_for(|status| is_settled(status.state)).await;
         let link = connected.map_or(0, |status| status.link);
-        attach(shared, &arguments, link).await.map_err(start_error)?;
+        attach(shared, &arguments, link).await.map(drop).map_err(start_error)?;
 
         let desk = Arc::new(Desk::new(self.client.clone(), link));
         let stopping = tokio_util::sync::CancellationToken::new();

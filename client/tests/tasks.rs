@@ -217,27 +217,47 @@ async fn after_a_lost_connection_a_running_job_is_not_begun_again_and_its_result
         peer.expect("done").await;
         drop(peer);
         let mut peer = broker.accept().await;
-        start(&mut peer).await;
-        offer(&mut peer, 17, 1).await;
+        // The worker names what it still holds, and says the result again.
+        let tag = peer.expect_verb("WORKER START", "alice credit=2 holding=17:1").await;
+        peer.say(&format!("OK {tag} agent=alice epoch=8 continued=17:1")).await;
         offer(&mut peer, 18, 1).await;
-        // The repeated offer is accepted again, and the result said again, in either order.
-        for _ in 0..2 {
-            let line = peer.line().await;
-            let words: Vec<&str> = line.split(' ').collect();
-            if words[1] == "COMPLETE" {
-                assert_eq!(words[3..], ["17", "1", "4"]);
-                peer.expect("done").await;
-            } else {
-                assert_eq!((words[1], &words[3..]), ("ACCEPT", &["17", "1"][..]));
-            }
-            peer.say(&format!("OK {} task=17 state=completed", words[2])).await;
-        }
+        let tag = peer.expect_verb("TASK COMPLETE", "17 1 4").await;
+        peer.expect("done").await;
+        peer.say(&format!("OK {tag} task=17 state=completed")).await;
         peer
     };
     let (completed, mut peer) = in_time(async { tokio::join!(completing, script) }).await;
     completed.expect("completed");
     let (job, ()) = tokio::join!(worker.next(), expect_accept(&mut peer, 18, 1));
     assert_eq!(job.expect("not stopped").expect("a job").task(), TaskId(18));
+}
+
+#[tokio::test]
+async fn a_lease_that_was_given_to_somebody_else_meanwhile_is_dropped() {
+    let broker = Broker::agentcom().await;
+    let (_client, mut worker, mut peer) = alice(&broker).await;
+    offer(&mut peer, 17, 1).await;
+    let (job, ()) = tokio::join!(worker.next(), expect_accept(&mut peer, 17, 1));
+    let job = job.expect("not stopped").expect("a job");
+    drop(peer);
+    let mut peer = broker.accept().await;
+    let tag = peer.expect_verb("WORKER START", "alice credit=2 holding=17:1").await;
+    peer.say(&format!("OK {tag} agent=alice epoch=8 stopped=17:1")).await;
+    in_time(job.cancelled()).await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_and_answers_stand_before_the_payload() {
+    let broker = Broker::agentcom().await;
+    let (_client, mut worker, mut peer) = alice(&broker).await;
+    let fields = "queue=q attempt=1 lease_ms=3000 answers_bytes=2 checkpoint_bytes=6";
+    peer.say(&format!("OFFER 17 1 {fields} 10\r\n{{}}page 3hi")).await;
+    let (job, ()) = tokio::join!(worker.next(), expect_accept(&mut peer, 17, 1));
+    let job = job.expect("not stopped").expect("a job");
+    assert_eq!(
+        (job.checkpoint().map(|it| &it[..]), &job.payload()[..]),
+        (Some(&b"page 3"[..]), &b"hi"[..])
+    );
 }
 
 #[tokio::test]

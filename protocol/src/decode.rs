@@ -295,6 +295,44 @@ impl ServerDecoder {
             let frame = ServerFrame::Offer { task, generation, fields, body };
             return Ok(Decoded::Frame { frame, consumed });
         }
+        if is_verb(text, b"CANCEL") {
+            let grammar::OfferLine { task, generation, fields, body_bytes } =
+                arguments("CANCEL", grammar::cancel(text))?;
+            let Some((body, consumed)) = line.body(input, Some(body_bytes), self.limits)? else {
+                return Ok(line.incomplete(body_bytes));
+            };
+            let frame = ServerFrame::Cancel { task, generation, fields, body };
+            return Ok(Decoded::Frame { frame, consumed });
+        }
+        if is_verb(text, b"ANSWERED") {
+            let grammar::OfferLine { task, generation, fields, body_bytes } =
+                arguments("ANSWERED", grammar::answered(text))?;
+            let Some((body, consumed)) = line.body(input, Some(body_bytes), self.limits)? else {
+                return Ok(line.incomplete(body_bytes));
+            };
+            let frame = ServerFrame::Answered { task, generation, fields, body };
+            return Ok(Decoded::Frame { frame, consumed });
+        }
+        if is_verb(text, b"ITEM") {
+            let grammar::ItemLine { tag, offer } = arguments("ITEM", grammar::item(text))?;
+            let grammar::OfferLine { task, generation, fields, body_bytes } = offer;
+            let Some((body, consumed)) = line.body(input, Some(body_bytes), self.limits)? else {
+                return Ok(line.incomplete(body_bytes));
+            };
+            let frame = ServerFrame::Item { tag, task, generation, fields, body };
+            return Ok(Decoded::Frame { frame, consumed });
+        }
+        if is_verb(text, b"EVENT") {
+            let grammar::EventLine { task, fields, body_bytes } =
+                arguments("EVENT", grammar::event(text))?;
+            let Some((body, consumed)) = line.body(input, Some(body_bytes), self.limits)? else {
+                return Ok(line.incomplete(body_bytes));
+            };
+            return Ok(Decoded::Frame {
+                frame: ServerFrame::Event { task, fields, body },
+                consumed,
+            });
+        }
         if is_verb(text, b"REVOKED") {
             let (task, generation, fields) = arguments("REVOKED", grammar::revoked(text))?;
             return Ok(line.frame(ServerFrame::Revoked { task, generation, fields }));
@@ -439,16 +477,23 @@ impl NatsVerb {
     }
 }
 
-/// Lines that start with a letter of no NATS verb are ours, and so is `HELP`.
+/// Words of ours that start like a NATS verb.
+const OWN_WORDS: [&[u8]; 2] = [b"HELP", b"SCHEDULE"];
+
+/// Lines that start with a letter of no NATS verb are ours, and so are `HELP` and `SCHEDULE`.
 fn is_own(text: &[u8]) -> bool {
     const FREE: &[u8] = b"BDEFGJKNOQTVWXYZ";
     match text.first() {
-        Some(first) => FREE.contains(&first.to_ascii_uppercase()) || is_word(text, b"HELP"),
+        Some(first) => {
+            FREE.contains(&first.to_ascii_uppercase())
+                || OWN_WORDS.iter().any(|word| is_word(text, word))
+        }
         None => false,
     }
 }
 
 /// Whether `text`, a line without its end, may become one of ours.
 fn may_begin_own(text: &[u8]) -> bool {
-    is_own(text) || (text.len() < b"HELP".len() && starts_with(b"HELP", text))
+    let may_become = |word: &&[u8]| text.len() < word.len() && starts_with(word, text);
+    is_own(text) || OWN_WORDS.iter().any(may_become)
 }

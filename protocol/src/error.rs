@@ -74,6 +74,12 @@ pub enum Mistake {
         /// The word found, or `nothing`.
         found: String,
     },
+    /// A verb that has a name already and cannot be used yet.
+    #[error("{name} is not built yet; HELP lists the verbs that are")]
+    NotSupported {
+        /// Both words of the verb.
+        name: String,
+    },
     /// An argument is missing.
     #[error("{argument} is missing; usage: {usage}", usage = verb.usage())]
     Missing {
@@ -125,6 +131,7 @@ impl Mistake {
     pub fn code(&self) -> &'static str {
         match self {
             Mistake::UnknownVerb { .. } | Mistake::UnknownAction { .. } => "unknown_verb",
+            Mistake::NotSupported { .. } => "not_supported",
             _ => "invalid",
         }
     }

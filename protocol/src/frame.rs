@@ -119,6 +119,20 @@ pub enum ServerFrame<'a> {
         /// For people.
         sentence: &'a str,
     },
+    /// `ITEM tag task generation key=value ... size`: one of the tasks that were taken; the `OK`
+    /// of the request follows the last.
+    Item {
+        /// The tag of the request.
+        tag: &'a str,
+        /// Which task.
+        task: u64,
+        /// The generation to name in every operation on it.
+        generation: u64,
+        /// In the order sent.
+        fields: Vec<(&'a str, &'a str)>,
+        /// As that of an offer.
+        body: &'a [u8],
+    },
     /// `OFFER task generation key=value ... size`: work for an agent.
     Offer {
         /// Which task.
@@ -127,7 +141,8 @@ pub enum ServerFrame<'a> {
         generation: u64,
         /// In the order sent.
         fields: Vec<(&'a str, &'a str)>,
-        /// The task's payload.
+        /// Answers and the checkpoint, as long as the fields `answers_bytes` and
+        /// `checkpoint_bytes` say, then the payload.
         body: &'a [u8],
     },
     /// `REVOKED task generation key=value ...`: the lease is gone.
@@ -138,6 +153,37 @@ pub enum ServerFrame<'a> {
         generation: u64,
         /// In the order sent.
         fields: Vec<(&'a str, &'a str)>,
+    },
+    /// `CANCEL task generation key=value ... size`: the work is to be stopped.
+    Cancel {
+        /// Which task.
+        task: u64,
+        /// The generation that is to stop.
+        generation: u64,
+        /// In the order sent.
+        fields: Vec<(&'a str, &'a str)>,
+        /// Why, for people.
+        body: &'a [u8],
+    },
+    /// `ANSWERED task generation key=value ... size`: what the holder asked is answered.
+    Answered {
+        /// Which task.
+        task: u64,
+        /// The generation that asked.
+        generation: u64,
+        /// In the order sent.
+        fields: Vec<(&'a str, &'a str)>,
+        /// The answers, in JSON.
+        body: &'a [u8],
+    },
+    /// `EVENT task key=value ... size`: something happened to a task that is watched.
+    Event {
+        /// Which task.
+        task: u64,
+        /// In the order sent.
+        fields: Vec<(&'a str, &'a str)>,
+        /// The report, if it is one; empty otherwise.
+        body: &'a [u8],
     },
     /// `REPLACED`: a newer session speaks for the agent.
     Replaced,

@@ -90,13 +90,33 @@ pub struct GrantedLine<'a> {
     pub body_bytes: Option<usize>,
 }
 
-/// `OFFER` before its body is there.
+/// `OFFER`, `CANCEL` or `ANSWERED` before its body is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfferLine<'a> {
     /// Which task.
     pub task: u64,
     /// Its generation.
     pub generation: u64,
+    /// In the order sent.
+    pub fields: Vec<(&'a str, &'a str)>,
+    /// Size of the body.
+    pub body_bytes: usize,
+}
+
+/// `ITEM` before its body is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemLine<'a> {
+    /// The tag of the request.
+    pub tag: &'a str,
+    /// What it says of the task.
+    pub offer: OfferLine<'a>,
+}
+
+/// `EVENT` before its body is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventLine<'a> {
+    /// Which task.
+    pub task: u64,
     /// In the order sent.
     pub fields: Vec<(&'a str, &'a str)>,
     /// Size of the body.
@@ -263,6 +283,10 @@ pub fn request(line: &[u8]) -> Result<RequestLine<'_>, MistypedLine<'_>> {
     };
     let second = words.next();
     let Some(verb) = second.and_then(|action| Verb::find(family, action)) else {
+        if let Some(name) = second.and_then(|action| Verb::find_not_yet(family, action)) {
+            let tag = words.next().unwrap_or("-");
+            return Err(mistyped(tag, None, Mistake::NotSupported { name }));
+        }
         let found = second.map_or_else(|| "nothing".to_owned(), excerpt);
         let expected = Verb::actions(family);
         return Err(mistyped("-", None, Mistake::UnknownAction { family, expected, found }));
@@ -358,11 +382,7 @@ pub fn declined(input: &[u8]) -> IResult<&[u8], (&str, &str, &str)> {
 /// # Errors
 /// When the line is not of this shape.
 pub fn offer(input: &[u8]) -> IResult<&[u8], OfferLine<'_>> {
-    let (input, _) = verb(b"OFFER").parse(input)?;
-    let (input, (task, generation)) = (number, preceded(ws, number)).parse(input)?;
-    let (input, fields) = many0(preceded(ws, field)).parse(input)?;
-    let (input, body_bytes) = last(preceded(ws, size)).parse(input)?;
-    Ok((input, OfferLine { task, generation, fields, body_bytes }))
+    preceded(verb(b"OFFER"), lease_and_body).parse(input)
 }
 
 /// REVOKED = "REVOKED" ws task ws generation *(ws field)
@@ -375,6 +395,52 @@ pub fn revoked(input: &[u8]) -> IResult<&[u8], (u64, u64, Vec<(&str, &str)>)> {
     let (input, (task, generation)) = (number, preceded(ws, number)).parse(input)?;
     let (input, fields) = last(many0(preceded(ws, field))).parse(input)?;
     Ok((input, (task, generation, fields)))
+}
+
+/// CANCEL = "CANCEL" ws task ws generation *(ws field) ws size
+///
+/// # Errors
+/// When the line is not of this shape.
+pub fn cancel(input: &[u8]) -> IResult<&[u8], OfferLine<'_>> {
+    preceded(verb(b"CANCEL"), lease_and_body).parse(input)
+}
+
+/// ANSWERED = "ANSWERED" ws task ws generation *(ws field) ws size
+///
+/// # Errors
+/// When the line is not of this shape.
+pub fn answered(input: &[u8]) -> IResult<&[u8], OfferLine<'_>> {
+    preceded(verb(b"ANSWERED"), lease_and_body).parse(input)
+}
+
+/// ITEM = "ITEM" ws tag ws task ws generation *(ws field) ws size
+///
+/// # Errors
+/// When the line is not of this shape.
+pub fn item(input: &[u8]) -> IResult<&[u8], ItemLine<'_>> {
+    let (input, tag) = preceded(verb(b"ITEM"), text).parse(input)?;
+    let (input, offer) = preceded(ws, lease_and_body).parse(input)?;
+    Ok((input, ItemLine { tag, offer }))
+}
+
+/// EVENT = "EVENT" ws task *(ws field) ws size
+///
+/// # Errors
+/// When the line is not of this shape.
+pub fn event(input: &[u8]) -> IResult<&[u8], EventLine<'_>> {
+    let (input, task) = preceded(verb(b"EVENT"), number).parse(input)?;
+    let (input, fields) = many0(preceded(ws, field)).parse(input)?;
+    let (input, body_bytes) = last(preceded(ws, size)).parse(input)?;
+    Ok((input, EventLine { task, fields, body_bytes }))
+}
+
+/// task ws generation *(ws field) ws size, the common end of `OFFER`, `CANCEL`, `ANSWERED`
+/// and `ITEM`
+fn lease_and_body(input: &[u8]) -> IResult<&[u8], OfferLine<'_>> {
+    let (input, (task, generation)) = (number, preceded(ws, number)).parse(input)?;
+    let (input, fields) = many0(preceded(ws, field)).parse(input)?;
+    let (input, body_bytes) = last(preceded(ws, size)).parse(input)?;
+    Ok((input, OfferLine { task, generation, fields, body_bytes }))
 }
 
 /// The name of a verb, letters in any case, then ws

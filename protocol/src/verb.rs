@@ -20,10 +20,80 @@ pub enum Verb {
     TaskComplete,
     /// `TASK FAIL`
     TaskFail,
+    /// `TASK BATCH`
+    TaskBatch,
+    /// `TASK AWAIT`
+    TaskAwait,
+    /// `TASK WATCH`
+    TaskWatch,
+    /// `TASK UNWATCH`
+    TaskUnwatch,
+    /// `TASK CANCEL`
+    TaskCancel,
+    /// `TASK RECLAIM`
+    TaskReclaim,
+    /// `TASK BUSY`
+    TaskBusy,
+    /// `TASK CHECKPOINT`
+    TaskCheckpoint,
+    /// `TASK RELEASE`
+    TaskRelease,
+    /// `TASK STOPPED`
+    TaskStopped,
+    /// `TASK WHY`
+    TaskWhy,
+    /// `TASK EDIT`
+    TaskEdit,
+    /// `TASK PARK`
+    TaskPark,
+    /// `TASK ANSWER`
+    TaskAnswer,
+    /// `TASK SPAWN`
+    TaskSpawn,
+    /// `TASK LIST`
+    TaskList,
     /// `WORKER START`
     WorkerStart,
     /// `WORKER STOP`
     WorkerStop,
+    /// `DEAD REDRIVE`
+    DeadRedrive,
+    /// `DEAD DISCARD`
+    DeadDiscard,
+    /// `DEAD LIST`
+    DeadList,
+    /// `QUEUE PUT`
+    QueuePut,
+    /// `QUEUE TAKE`
+    QueueTake,
+    /// `QUEUE ACK`
+    QueueAck,
+    /// `QUEUE NACK`
+    QueueNack,
+    /// `QUEUE EXTEND`
+    QueueExtend,
+    /// `QUEUE SHOW`
+    QueueShow,
+    /// `QUEUE LIST`
+    QueueList,
+    /// `QUEUE SET`
+    QueueSet,
+    /// `QUEUE PAUSE`
+    QueuePause,
+    /// `QUEUE RESUME`
+    QueueResume,
+    /// `QUEUE PEEK`
+    QueuePeek,
+    /// `QUEUE PURGE`
+    QueuePurge,
+    /// `SCHEDULE SET`
+    ScheduleSet,
+    /// `SCHEDULE SHOW`
+    ScheduleShow,
+    /// `SCHEDULE LIST`
+    ScheduleList,
+    /// `SCHEDULE REMOVE`
+    ScheduleRemove,
 }
 
 /// Whether bytes follow the line.
@@ -46,13 +116,89 @@ struct Row {
     example: &'static str,
 }
 
+/// What may be said about a task to keep.
+const SUBMIT_OPTIONS: &[&str] = &[
+    "needs",
+    "labels",
+    "limits",
+    "priority",
+    "attempts",
+    "lease_ms",
+    "attempt_ms",
+    "progress_ms",
+    "queue_ms",
+    "total_ms",
+    "delay_ms",
+    "at_ms",
+    "key",
+    "dedup",
+    "dedup_mode",
+    "dedup_ms",
+    "debounce_max_ms",
+    "after",
+];
+
+/// What may be said about a task that anybody can do.
+const PUT_OPTIONS: &[&str] = &[
+    "limits",
+    "priority",
+    "attempts",
+    "lease_ms",
+    "delay_ms",
+    "at_ms",
+    "key",
+    "dedup",
+    "dedup_mode",
+    "dedup_ms",
+    "debounce_max_ms",
+];
+
+/// What may be changed about a task.
+const EDIT_OPTIONS: &[&str] = &[
+    "version",
+    "priority",
+    "key",
+    "delay_ms",
+    "at_ms",
+    "attempts",
+    "lease_ms",
+    "attempt_ms",
+    "progress_ms",
+    "queue_ms",
+    "total_ms",
+];
+
+/// What may be said about a schedule and its tasks.
+const SCHEDULE_OPTIONS: &[&str] = &[
+    "cron",
+    "every_ms",
+    "offset_ms",
+    "missed",
+    "overlap",
+    "paused",
+    "needs",
+    "labels",
+    "limits",
+    "priority",
+    "key",
+    "attempts",
+    "lease_ms",
+    "attempt_ms",
+    "progress_ms",
+    "queue_ms",
+    "total_ms",
+];
+
+/// Verbs that have a name already and cannot be used yet.
+const NOT_YET: &[(&str, &str)] = &[("TASK", "CHARGE"), ("TASK", "PREEMPT"), ("TASK", "EFFECT")];
+
 const ROWS: &[Row] = &[
     Row {
         verb: Verb::TaskSubmit,
         family: "TASK",
         action: "SUBMIT",
         arguments: &["queue"],
-        options: &["needs", "priority", "attempts", "lease_ms"],
+        options: SUBMIT_OPTIONS,
         body: Body::Sized,
         meaning: "keep a task; the answer comes when it is on disk",
         example: "TASK SUBMIT 1 resize needs=gpu,png priority=high 5\\r\\nhello\\r\\n",
@@ -82,7 +228,7 @@ const ROWS: &[Row] = &[
         family: "TASK",
         action: "DECLINE",
         arguments: &["task", "generation"],
-        options: &["reason"],
+        options: &["reason", "retry_after_ms"],
         body: Body::None,
         meaning: "refuse an offered task; it goes to another agent",
         example: "TASK DECLINE 4 17 1 reason=busy\\r\\n",
@@ -92,7 +238,7 @@ const ROWS: &[Row] = &[
         family: "TASK",
         action: "PROGRESS",
         arguments: &["task", "generation"],
-        options: &[],
+        options: &["seq"],
         body: Body::Sized,
         meaning: "report on a running task",
         example: "TASK PROGRESS 5 17 1 3\\r\\n50%\\r\\n",
@@ -118,11 +264,171 @@ const ROWS: &[Row] = &[
         example: "TASK FAIL 7 17 1 class=fatal 7\\r\\nno file\\r\\n",
     },
     Row {
+        verb: Verb::TaskBatch,
+        family: "TASK",
+        action: "BATCH",
+        arguments: &[],
+        options: &[],
+        body: Body::Sized,
+        meaning: "keep several tasks or none of them; the body is a JSON array of them",
+        example: "TASK BATCH 10 15\\r\\n[{\"queue\":\"q\"}]\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskAwait,
+        family: "TASK",
+        action: "AWAIT",
+        arguments: &["task"],
+        options: &["timeout_ms"],
+        body: Body::None,
+        meaning: "show a task once it is over, or once the time is",
+        example: "TASK AWAIT 11 17 timeout_ms=60000\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskWatch,
+        family: "TASK",
+        action: "WATCH",
+        arguments: &["task"],
+        options: &["from"],
+        body: Body::None,
+        meaning: "show a task, then hear of every change of it: EVENT lines follow",
+        example: "TASK WATCH 12 17\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskUnwatch,
+        family: "TASK",
+        action: "UNWATCH",
+        arguments: &["task"],
+        options: &[],
+        body: Body::None,
+        meaning: "hear no more of a task",
+        example: "TASK UNWATCH 13 17\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskCancel,
+        family: "TASK",
+        action: "CANCEL",
+        arguments: &["task"],
+        options: &["grace_ms", "reason"],
+        body: Body::None,
+        meaning: "call a task off; whoever works on it is asked to stop",
+        example: "TASK CANCEL 14 17 reason=late\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskReclaim,
+        family: "TASK",
+        action: "RECLAIM",
+        arguments: &["task"],
+        options: &[],
+        body: Body::None,
+        meaning: "take a task away from its agent; it goes to another",
+        example: "TASK RECLAIM 15 17\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskBusy,
+        family: "TASK",
+        action: "BUSY",
+        arguments: &["task", "generation", "for_ms"],
+        options: &[],
+        body: Body::None,
+        meaning: "say that no progress will be reported for so long",
+        example: "TASK BUSY 16 17 1 60000\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskCheckpoint,
+        family: "TASK",
+        action: "CHECKPOINT",
+        arguments: &["task", "generation"],
+        options: &["seq"],
+        body: Body::Sized,
+        meaning: "keep where the work stands, for whoever takes the task next",
+        example: "TASK CHECKPOINT 17 17 1 6\\r\\npage 3\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskRelease,
+        family: "TASK",
+        action: "RELEASE",
+        arguments: &["task", "generation"],
+        options: &["delay_ms"],
+        body: Body::None,
+        meaning: "hand a task back without using up an attempt",
+        example: "TASK RELEASE 18 17 1 delay_ms=5000\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskStopped,
+        family: "TASK",
+        action: "STOPPED",
+        arguments: &["task", "generation"],
+        options: &[],
+        body: Body::Sized,
+        meaning: "say that the work stopped because of a CANCEL, with what there is of a result",
+        example: "TASK STOPPED 19 17 1 4\\r\\nhalf\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskWhy,
+        family: "TASK",
+        action: "WHY",
+        arguments: &["task"],
+        options: &[],
+        body: Body::None,
+        meaning: "say why a task is not being done",
+        example: "TASK WHY 34 17\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskEdit,
+        family: "TASK",
+        action: "EDIT",
+        arguments: &["task"],
+        options: EDIT_OPTIONS,
+        body: Body::None,
+        meaning: "change what a task asks for",
+        example: "TASK EDIT 35 17 priority=urgent\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskPark,
+        family: "TASK",
+        action: "PARK",
+        arguments: &["task", "generation"],
+        options: &[],
+        body: Body::Sized,
+        meaning: "wait for answers to questions, or for the parts of a task",
+        example: "TASK PARK 36 17 1 47\\r\\n{\"questions\":[{\"key\":\"color\",\"text\":\"which?\"}]}\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskAnswer,
+        family: "TASK",
+        action: "ANSWER",
+        arguments: &["task", "key"],
+        options: &[],
+        body: Body::Sized,
+        meaning: "answer a question of a task",
+        example: "TASK ANSWER 37 17 color 3\\r\\nred\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskSpawn,
+        family: "TASK",
+        action: "SPAWN",
+        arguments: &["task", "generation"],
+        options: &["detach"],
+        body: Body::Sized,
+        meaning: "keep tasks that are parts of this one; the body is as for TASK BATCH",
+        example: "TASK SPAWN 38 17 1 15\\r\\n[{\"queue\":\"q\"}]\\r\\n",
+    },
+    Row {
+        verb: Verb::TaskList,
+        family: "TASK",
+        action: "LIST",
+        arguments: &[],
+        options: &["queue", "state", "done", "after", "limit"],
+        body: Body::None,
+        meaning: "show tasks, in the order of their numbers",
+        example: "TASK LIST 43 queue=mail limit=10\\r\\n",
+    },
+    Row {
         verb: Verb::WorkerStart,
         family: "WORKER",
         action: "START",
         arguments: &["agent"],
-        options: &["can", "queues", "credit"],
+        options: &["can", "labels", "queues", "credit", "holding"],
         body: Body::None,
         meaning: "take work as an agent on this connection: OFFER lines follow",
         example: "WORKER START 8 alice can=gpu,png credit=2\\r\\n",
@@ -136,6 +442,196 @@ const ROWS: &[Row] = &[
         body: Body::None,
         meaning: "take no more work; tasks that are held come back after their grace period",
         example: "WORKER STOP 9\\r\\n",
+    },
+    Row {
+        verb: Verb::DeadRedrive,
+        family: "DEAD",
+        action: "REDRIVE",
+        arguments: &["task"],
+        options: &["delay_ms"],
+        body: Body::None,
+        meaning: "give a dead task another life",
+        example: "DEAD REDRIVE 20 17\\r\\n",
+    },
+    Row {
+        verb: Verb::DeadDiscard,
+        family: "DEAD",
+        action: "DISCARD",
+        arguments: &["task"],
+        options: &[],
+        body: Body::None,
+        meaning: "give a dead task up for good",
+        example: "DEAD DISCARD 21 17\\r\\n",
+    },
+    Row {
+        verb: Verb::DeadList,
+        family: "DEAD",
+        action: "LIST",
+        arguments: &[],
+        options: &["queue", "reason", "after", "limit"],
+        body: Body::None,
+        meaning: "show dead tasks, in the order of their numbers",
+        example: "DEAD LIST 44 reason=timeout\\r\\n",
+    },
+    Row {
+        verb: Verb::QueuePut,
+        family: "QUEUE",
+        action: "PUT",
+        arguments: &["queue"],
+        options: PUT_OPTIONS,
+        body: Body::Sized,
+        meaning: "keep a task that needs nothing, for whoever takes it",
+        example: "QUEUE PUT 22 mail 5\\r\\nhello\\r\\n",
+    },
+    Row {
+        verb: Verb::QueueTake,
+        family: "QUEUE",
+        action: "TAKE",
+        arguments: &["queue"],
+        options: &["max", "wait_ms", "lease_ms", "consumer"],
+        body: Body::None,
+        meaning: "take tasks that wait: ITEM lines come, then OK",
+        example: "QUEUE TAKE 23 mail max=10 wait_ms=30000\\r\\n",
+    },
+    Row {
+        verb: Verb::QueueAck,
+        family: "QUEUE",
+        action: "ACK",
+        arguments: &["task", "generation"],
+        options: &[],
+        body: Body::None,
+        meaning: "done; nothing of the task is kept",
+        example: "QUEUE ACK 24 17 1\\r\\n",
+    },
+    Row {
+        verb: Verb::QueueNack,
+        family: "QUEUE",
+        action: "NACK",
+        arguments: &["task", "generation"],
+        options: &["delay_ms", "error"],
+        body: Body::None,
+        meaning: "not done; it is tried again after the delay, if it has attempts left",
+        example: "QUEUE NACK 25 17 1 delay_ms=5000\\r\\n",
+    },
+    Row {
+        verb: Verb::QueueExtend,
+        family: "QUEUE",
+        action: "EXTEND",
+        arguments: &["task", "generation", "lease_ms"],
+        options: &[],
+        body: Body::None,
+        meaning: "keep a taken task for so long from now",
+        example: "QUEUE EXTEND 26 17 1 60000\\r\\n",
+    },
+    Row {
+        verb: Verb::QueueShow,
+        family: "QUEUE",
+        action: "SHOW",
+        arguments: &["queue"],
+        options: &[],
+        body: Body::None,
+        meaning: "show a queue: its settings, and how many tasks stand where",
+        example: "QUEUE SHOW 27 mail\\r\\n",
+    },
+    Row {
+        verb: Verb::QueueList,
+        family: "QUEUE",
+        action: "LIST",
+        arguments: &[],
+        options: &["after", "limit"],
+        body: Body::None,
+        meaning: "show queues, in the order of their names",
+        example: "QUEUE LIST 28 limit=10\\r\\n",
+    },
+    Row {
+        verb: Verb::QueueSet,
+        family: "QUEUE",
+        action: "SET",
+        arguments: &["queue"],
+        options: &["leases_max", "order", "keep_ms", "keep_dead_ms"],
+        body: Body::None,
+        meaning: "change settings of a queue",
+        example: "QUEUE SET 29 mail leases_max=5\\r\\n",
+    },
+    Row {
+        verb: Verb::QueuePause,
+        family: "QUEUE",
+        action: "PAUSE",
+        arguments: &["queue"],
+        options: &[],
+        body: Body::None,
+        meaning: "give no task of a queue to anybody",
+        example: "QUEUE PAUSE 30 mail\\r\\n",
+    },
+    Row {
+        verb: Verb::QueueResume,
+        family: "QUEUE",
+        action: "RESUME",
+        arguments: &["queue"],
+        options: &[],
+        body: Body::None,
+        meaning: "give out tasks of a queue again",
+        example: "QUEUE RESUME 31 mail\\r\\n",
+    },
+    Row {
+        verb: Verb::QueuePeek,
+        family: "QUEUE",
+        action: "PEEK",
+        arguments: &["queue"],
+        options: &["limit"],
+        body: Body::None,
+        meaning: "show the tasks that go next",
+        example: "QUEUE PEEK 32 mail limit=3\\r\\n",
+    },
+    Row {
+        verb: Verb::QueuePurge,
+        family: "QUEUE",
+        action: "PURGE",
+        arguments: &["queue"],
+        options: &["limit"],
+        body: Body::None,
+        meaning: "cancel and forget the tasks of a queue that nobody holds",
+        example: "QUEUE PURGE 33 mail\\r\\n",
+    },
+    Row {
+        verb: Verb::ScheduleSet,
+        family: "SCHEDULE",
+        action: "SET",
+        arguments: &["schedule", "queue"],
+        options: SCHEDULE_OPTIONS,
+        body: Body::Sized,
+        meaning: "submit a task again and again; _ stands for the blanks of cron",
+        example: "SCHEDULE SET 39 nightly reports cron=0_3_*_*_* 3\\r\\nall\\r\\n",
+    },
+    Row {
+        verb: Verb::ScheduleShow,
+        family: "SCHEDULE",
+        action: "SHOW",
+        arguments: &["schedule"],
+        options: &[],
+        body: Body::None,
+        meaning: "show a schedule",
+        example: "SCHEDULE SHOW 40 nightly\\r\\n",
+    },
+    Row {
+        verb: Verb::ScheduleList,
+        family: "SCHEDULE",
+        action: "LIST",
+        arguments: &[],
+        options: &["after", "limit"],
+        body: Body::None,
+        meaning: "show schedules, in the order of their names",
+        example: "SCHEDULE LIST 41\\r\\n",
+    },
+    Row {
+        verb: Verb::ScheduleRemove,
+        family: "SCHEDULE",
+        action: "REMOVE",
+        arguments: &["schedule"],
+        options: &[],
+        body: Body::None,
+        meaning: "forget a schedule; its tasks stay",
+        example: "SCHEDULE REMOVE 42 nightly\\r\\n",
     },
 ];
 
@@ -192,6 +688,24 @@ impl Verb {
                 row.family.eq_ignore_ascii_case(family) && row.action.eq_ignore_ascii_case(action)
             })
             .map(|row| row.verb)
+    }
+
+    /// The verb of a request on the subject `$AC.API.` + `endpoint`.
+    #[must_use]
+    pub fn at(endpoint: &str) -> Option<Verb> {
+        let (family, action) = endpoint.split_once('.')?;
+        ROWS.iter().find(|row| row.family == family && row.action == action).map(|row| row.verb)
+    }
+
+    /// The name of a verb that will be there and is not yet, made of two words in any case.
+    #[must_use]
+    pub fn find_not_yet(family: &str, action: &str) -> Option<String> {
+        NOT_YET
+            .iter()
+            .find(|found| {
+                found.0.eq_ignore_ascii_case(family) && found.1.eq_ignore_ascii_case(action)
+            })
+            .map(|(family, action)| format!("{family} {action}"))
     }
 
     /// The first word of a verb family as the table spells it, if `word` is one.

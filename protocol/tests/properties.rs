@@ -295,6 +295,28 @@ proptest! {
             ServerFrame::Offer { task, generation, fields: fields_found, body: body_or_empty };
         server_round_trip(&bytes, offer);
 
+        let words = line(&["ITEM", &tag, &task_word, &generation_word], &fields);
+        let bytes = encoded(&words, Some(body_or_empty));
+        let (fields_found, body) = (borrowed(&fields), body_or_empty);
+        let item = ServerFrame::Item { tag: &tag, task, generation, fields: fields_found, body };
+        server_round_trip(&bytes, item);
+
+        let words = line(&["CANCEL", &task_word, &generation_word], &fields);
+        let bytes = encoded(&words, Some(body));
+        let fields_found = borrowed(&fields);
+        let cancel = ServerFrame::Cancel { task, generation, fields: fields_found, body };
+        server_round_trip(&bytes, cancel);
+
+        let words = line(&["ANSWERED", &task_word, &generation_word], &fields);
+        let bytes = encoded(&words, Some(body));
+        let fields_found = borrowed(&fields);
+        let answered = ServerFrame::Answered { task, generation, fields: fields_found, body };
+        server_round_trip(&bytes, answered);
+
+        let bytes = encoded(&line(&["EVENT", &task_word], &fields), Some(body));
+        let fields_found = borrowed(&fields);
+        server_round_trip(&bytes, ServerFrame::Event { task, fields: fields_found, body });
+
         let bytes = encoded(&line(&["REVOKED", &task_word, &generation_word], &fields), None);
         let fields = borrowed(&fields);
         server_round_trip(&bytes, ServerFrame::Revoked { task, generation, fields });

@@ -503,6 +503,10 @@ fn what_brokers_send_is_understood() {
         ),
         ("REVOKED 17 2\r\n", "Revoked { task: 17, generation: 2, fields: nothing }"),
         ("REPLACED\r\n", "Replaced"),
+        ("ITEM t 17 2 queue=q 2\r\nhi\r\n", "Item { tag: \"t\", task: 17, generation: 2"),
+        ("CANCEL 17 2 grace_ms=5 2\r\nhi\r\n", "Cancel { task: 17, generation: 2"),
+        ("ANSWERED 17 2 2\r\n[]\r\n", "Answered { task: 17, generation: 2"),
+        ("EVENT 17 seq=1 0\r\n\r\n", "Event { task: 17, fields: (\"seq\", \"1\"), body: nothing"),
     ] {
         accepted(Side::Server, input.as_bytes(), &[expected]);
     }
@@ -516,6 +520,10 @@ fn what_no_broker_sends_is_an_error() {
         "ERR\r\n",
         "OFFER\r\n",
         "REVOKED\r\n",
+        "ITEM\r\n",
+        "CANCEL\r\n",
+        "ANSWERED\r\n",
+        "EVENT\r\n",
         "REPLACEDX\r\n",
         "PUB a 0\r\n",
         "# help\r\n",

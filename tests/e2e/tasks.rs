@@ -1,10 +1,12 @@
 //! Tasks and agents, as a client sees them on the socket.
 //!
 //! Each module is a part of it: what happens to a lease, who is offered what, who is refused, how
-//! connections come and go, what a mistake is answered, and the other two doors. None of it exists
+//! connections come and go, what a task waits for, who watches it, queues without agents, holders
+//! that ask, what a mistake is answered, and the other two doors. None of it exists
 //! in nats-server, so all of it is ours alone.
 
 mod doors;
+mod edges;
 mod events;
 mod fence;
 mod json;
@@ -12,8 +14,11 @@ mod leases;
 mod limits;
 mod matching;
 mod mistakes;
+mod parks;
 mod permissions;
+mod queues;
 mod sessions;
+mod watching;
 
 use agentcom_tests::{Broker, Options, QUIET, Wire, oracle};
 

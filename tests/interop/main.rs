@@ -37,6 +37,20 @@ fn the_python_client_works_unmodified() {
 }
 
 #[test]
+fn the_worker_of_the_documents_works() {
+    let script = Script {
+        interpreter: "python3",
+        installed: "venv/bin/python",
+        file: "python/client.py",
+        package: "worker",
+    };
+    match script.command() {
+        Ok(command) => assert_eq!(script::cases_of(command), ["example worker"]),
+        Err(missing) => script::skip(&missing),
+    }
+}
+
+#[test]
 fn the_node_client_of_version_3_works_unmodified() {
     run(node("@nats-io/transport-node"));
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::Wire;
 
-/// An `OFFER`, taken apart.
+/// An `OFFER` or `ITEM`, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// Which task.
@@ -13,16 +13,25 @@ pub struct Offer {
     pub generation: u64,
     /// `key=value` words, as they came.
     pub fields: String,
-    /// The submitter's bytes.
+    /// The submitter's bytes, behind the checkpoint if there is one.
     pub payload: Vec<u8>,
 }
 
 impl Offer {
     /// `operation`, if it is an `OFFER`.
     pub fn parse(operation: &[u8]) -> Option<Self> {
+        Self::parse_behind("OFFER ", operation)
+    }
+
+    /// `operation`, if it is an `ITEM` of the request with this tag.
+    pub fn parse_item(operation: &[u8], tag: &str) -> Option<Self> {
+        Self::parse_behind(&format!("ITEM {tag} "), operation)
+    }
+
+    fn parse_behind(front: &str, operation: &[u8]) -> Option<Self> {
         let line_end = operation.windows(2).position(|pair| pair == b"\r\n")?;
         let line = std::str::from_utf8(&operation[..line_end]).ok()?;
-        let (task, rest) = line.strip_prefix("OFFER ")?.split_once(' ')?;
+        let (task, rest) = line.strip_prefix(front)?.split_once(' ')?;
         let (generation, rest) = rest.split_once(' ')?;
         let (fields, _size) = rest.rsplit_once(' ')?;
         Some(Self {
@@ -60,15 +69,23 @@ impl Wire {
     pub fn submit(&mut self, words: &str, payload: &str) -> u64 {
         let size = payload.len();
         let answer = self.ask(format!("TASK SUBMIT submit {words} {size}\r\n{payload}\r\n"));
-        let task = answer.strip_prefix("OK submit task=").and_then(|task| task.parse().ok());
+        let task = answer
+            .strip_prefix("OK submit task=")
+            .and_then(|answer| answer.split(' ').next()?.parse().ok());
         task.unwrap_or_else(|| panic!("submitting to {words:?}: {answer:?}"))
     }
 
     /// `TASK SHOW`; the view.
     #[track_caller]
     pub fn show(&mut self, task: u64) -> Value {
-        let answer = self.ask(format!("TASK SHOW show {task}\r\n"));
-        let (_, json) = answer.split_once("\r\n").unwrap_or_else(|| panic!("no view: {answer:?}"));
+        self.ask_json(&format!("TASK SHOW show {task}"))
+    }
+
+    /// Send one request whose answer has a body; the JSON of that.
+    #[track_caller]
+    pub fn ask_json(&mut self, request: &str) -> Value {
+        let answer = self.ask(format!("{request}\r\n"));
+        let (_, json) = answer.split_once("\r\n").unwrap_or_else(|| panic!("no body: {answer:?}"));
         serde_json::from_str(json).unwrap_or_else(|error| panic!("{json:?}: {error}"))
     }
 
@@ -77,6 +94,29 @@ impl Wire {
     pub fn start_worker(&mut self, words: &str) {
         let answer = self.ask(format!("WORKER START start {words}\r\n"));
         assert!(answer.starts_with("OK start"), "starting {words:?}: {answer:?}");
+    }
+
+    /// `QUEUE TAKE` with the queue and the options in `words`; the items.
+    #[track_caller]
+    pub fn take(&mut self, words: &str) -> Vec<Offer> {
+        self.send(format!("QUEUE TAKE take {words}\r\n"));
+        self.items("take")
+    }
+
+    /// The items that answer a take.
+    #[track_caller]
+    pub fn items(&mut self, tag: &str) -> Vec<Offer> {
+        let mut items = Vec::new();
+        loop {
+            let operation = self.next_operation().expect("items, not the end of the connection");
+            if let Some(item) = Offer::parse_item(&operation, tag) {
+                items.push(item);
+                continue;
+            }
+            let end = format!("OK {tag} count={}\r\n", items.len());
+            assert!(operation == end.as_bytes(), "{end:?}, not \"{}\"", operation.escape_ascii());
+            return items;
+        }
     }
 
     /// The next operation is an `OFFER`.

@@ -284,7 +284,7 @@ fn operation_length(bytes: &[u8]) -> Option<usize> {
 fn payload_size(line: &str) -> Option<usize> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let is_sized = match words.first()? {
-        &"MSG" | &"HMSG" | &"OFFER" => true,
+        &"MSG" | &"HMSG" | &"OFFER" | &"ITEM" | &"CANCEL" | &"ANSWERED" | &"EVENT" => true,
         // Its other words are a tag and fields, and a tag alone is no size.
         &"OK" => words.len() > 2,
         _ => false,

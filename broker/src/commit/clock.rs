@@ -4,7 +4,8 @@
 //! its agents. Their leases must not pay for that. So the core's clock is not the time that passed
 //! but the time during which the loop was able to listen: the loop looks at it on every turn, and
 //! of a gap between two looks at most [`GAP_COUNTED_MAX`] counts. Every timer is then late by the
-//! length of the stall, and no timer is early.
+//! length of the stall, and none is early by more than a tick: a tick is a millisecond that has
+//! begun when a request sets a timer, and one that is over when the timer fires.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

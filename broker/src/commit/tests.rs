@@ -6,9 +6,12 @@ use std::time::Duration;
 use super::turn::{Committer, Voice};
 use super::*;
 use crate::core::command::{
-    Action, Attach, Command, Generation, LeaseOp, Name, Now, Push, Rejection, Reply, RequestId,
-    SessionId, State, Submit, TaskEvent, TaskId,
+    Action, Attach, Command, Generation, LeaseOp, Name, Now, Patience, Push, Rejection, Reply,
+    RequestId, SessionId, Spec, Start, State, Submit, TaskEvent, TaskId,
 };
+use crate::core::limits::QueueSettings;
+use crate::core::record::BodyKind;
+use crate::store::Expired;
 use crate::store::memory::{MemoryStore, Unsynced};
 use crate::store::record::Table;
 
@@ -75,15 +78,34 @@ fn request(id: u64, command: Command) -> Request {
 }
 
 fn submit(id: u64, payload: &str) -> Request {
-    let submit = Submit {
-        queue: name("q"),
-        payload: payload.as_bytes().into(),
-        needs: vec![],
+    let mut request = submit_to("q", id);
+    if let Command::Submit(submit) = &mut request.command {
+        submit.payload = payload.as_bytes().into();
+    }
+    request
+}
+
+pub(crate) fn submit_to(queue: &str, id: u64) -> Request {
+    let patience = Patience {
+        lease_ms: 30_000,
+        attempt_ms: 3_600_000,
+        progress_ms: None,
+        queue_ms: None,
+        total_ms: None,
+    };
+    let spec = Spec {
+        queue: name(queue),
+        key: None,
+        needs: Arc::default(),
+        labels: Arc::default(),
+        limits: Arc::default(),
         band: 0,
         attempts_max: 3,
-        lease_ms: 30_000,
+        patience,
     };
-    request(id, Command::Submit(submit))
+    let payload = Arc::default();
+    let submit = Submit { spec, payload, start: Start::Now, dedup: None, after: vec![] };
+    request(id, Command::Submit(Box::new(submit)))
 }
 
 fn attach(id: u64) -> Request {
@@ -92,8 +114,10 @@ fn attach(id: u64) -> Request {
         agent: name("alice"),
         identity: "login".into(),
         capabilities: vec![],
+        labels: vec![],
         queues: vec![],
         credit: 1,
+        holding: vec![],
     };
     request(id, Command::Attach(attach))
 }
@@ -121,6 +145,7 @@ fn replies(heard: &Receiver<Heard>) -> Vec<String> {
         Ok(Reply::Done { state, duplicate: false, .. }) => state.as_str().to_owned(),
         Ok(Reply::Done { .. }) => "duplicate".to_owned(),
         Ok(Reply::Noted) => "noted".to_owned(),
+        Ok(other) => format!("{other:?}"),
         Err(rejection) => rejection.code().to_owned(),
     };
     let reply = |heard| match heard {
@@ -142,9 +167,9 @@ fn a_turn_syncs_once_and_speaks_afterwards() {
 #[test]
 fn a_turn_that_keeps_nothing_does_not_sync() {
     let (store, ear, heard) = ear();
-    committer(&store, ear).turn([show(1, 1), attach(2)], Now::default());
+    committer(&store, ear).turn([show(1, 1), show(2, 7)], Now::default());
     assert_eq!(store.syncs(), 0);
-    assert_eq!(replies(&heard), ["1:not_found", "2:attached"]);
+    assert_eq!(replies(&heard), ["1:not_found", "2:not_found"]);
 }
 
 #[test]
@@ -203,6 +228,51 @@ fn what_ended_in_this_very_turn_can_be_shown_and_repeated() {
     let last = heard.try_iter().last().unwrap();
     let Heard::Reply(8, Ok(Reply::Task(view))) = last else { panic!("{last:?}") };
     assert_eq!(view.result.as_deref(), Some(&b"done"[..]));
+}
+
+#[test]
+fn what_is_over_its_time_is_forgotten_by_itself() {
+    let (store, ear, heard) = ear();
+    let mut committer = committer(&store, ear);
+    let at = |wall_ms| Now { tick: Tick(wall_ms), wall_ms };
+    committer.turn([attach(1), submit(2, "x"), complete(3, 1, "done")], at(1_000));
+    committer.turn([show(4, 1)], at(2_000));
+    let keep_ms = QueueSettings::default().keep_ms;
+    let due = committer.next_deadline().expect("the wall clock is looked at now and then");
+    assert!(due <= Tick(2_000 + 60_000), "{due:?}");
+    committer.turn([show(5, 1)], at(keep_ms + 999));
+    committer.turn([], at(keep_ms + 1_000));
+    committer.turn([show(6, 1)], at(keep_ms + 1_000));
+    assert_eq!(replies(&heard)[3..], ["4:completed", "5:completed", "6:gone"]);
+    assert_eq!(store.body(TaskId(1), BodyKind::Payload), Ok(None));
+    assert_eq!(store.clone().expired(u64::MAX, 9), Ok(Expired::default()));
+}
+
+#[test]
+fn a_checkpoint_travels_with_the_next_offer() {
+    let (store, ear, heard) = ear();
+    let mut committer = committer(&store, ear);
+    let lease = |id, generation, action| {
+        let (session, task) = (SessionId(9), TaskId(1));
+        let generation = Generation(generation);
+        request(id, Command::Lease(LeaseOp { session, task, generation, action }))
+    };
+    let checkpoint = Action::Checkpoint { seq: None, data: b"half".as_slice().into() };
+    let turn = [
+        attach(1),
+        submit(2, "x"),
+        lease(3, 1, checkpoint),
+        lease(4, 1, Action::Release { delay_ms: 0 }),
+    ];
+    committer.turn(turn, Now::default());
+    let offers: Vec<_> = heard
+        .try_iter()
+        .filter_map(|heard| match heard {
+            Heard::Push(9, Push::Offer(offer)) => Some(offer.checkpoint),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(offers, [None, Some(b"half".as_slice().into())]);
 }
 
 #[test]

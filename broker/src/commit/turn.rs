@@ -16,12 +16,13 @@ use hashbrown::HashMap;
 use super::Counters;
 use crate::core::Core;
 use crate::core::command::{
-    Command, Effect, Now, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent, TaskId,
-    Tick,
+    Command, Effect, Now, Offer, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent,
+    TaskId, TaskView, Tick,
 };
 use crate::core::limits::CoreConfig;
-use crate::core::record::{BodyKind, Loaded, Record, TaskRow, Wanted};
-use crate::store::{Store, StoreError};
+use crate::core::record::{BodyKind, Record, TaskRow};
+use crate::reads;
+use crate::store::{Expired, Store, StoreError};
 
 /// Where released effects go. Called on the commit thread: it must not wait for anybody.
 pub trait Voice: Send {
@@ -48,12 +49,20 @@ pub struct Committer<S, O> {
     refusing: Option<Arc<str>>,
     /// A sync happened since the store last rested.
     is_restless: bool,
+    /// Tasks may have to be forgotten that were to be kept until then.
+    retire_until_ms: Option<u64>,
     counters: Arc<Counters>,
 }
 
-/// Bytes of results that one turn reads to show them. 16 MiB: many small ones or a few large ones;
+/// Bytes of bodies that one turn reads to show them. 16 MiB: many small ones or a few large ones;
 /// whoever asks for more in one breath is told to come again, so that submits are not kept waiting.
-const TURN_LOADED_BYTES_MAX: usize = 16 << 20;
+const TURN_SHOWN_BYTES_MAX: usize = 16 << 20;
+
+/// Tasks that one turn forgets. 1,000: some milliseconds of work.
+const TURN_RETIRED_MAX: usize = 1_000;
+
+/// Who asks when the broker asks itself.
+const NOBODY: RequestId = RequestId(u64::MAX);
 
 /// What a turn has gathered.
 #[derive(Default)]
@@ -61,11 +70,11 @@ struct Batch {
     records: Vec<Record>,
     /// Everything else, in order.
     releases: Vec<Effect>,
-    /// Rows of tasks that ended in this turn: their position in `records`.
-    over: HashMap<TaskId, usize>,
+    /// Rows of tasks that ended in this turn: their position in `records`; `None` if forgotten.
+    over: HashMap<TaskId, Option<usize>>,
     bodies: HashMap<(TaskId, BodyKind), Arc<[u8]>>,
-    /// Bytes of results that were read to be shown.
-    loaded_bytes: usize,
+    /// Bytes of bodies that were read to be shown.
+    shown_bytes: usize,
 }
 
 impl Batch {
@@ -75,29 +84,50 @@ impl Batch {
             return;
         };
         match &record {
-            Record::Task(row) if row.is_terminal() => {
-                self.over.insert(row.task, self.records.len());
+            Record::Task(row) if row.end().is_some() => {
+                self.over.insert(row.task, Some(self.records.len()));
+            }
+            Record::Forget { task, .. } => {
+                self.over.insert(*task, None);
             }
             Record::Body { task, kind, bytes } => {
                 self.bodies.insert((*task, *kind), bytes.clone());
             }
-            Record::Task(_) | Record::TaskIdBound(_) => {}
+            Record::Task(_)
+            | Record::LeftDead { .. }
+            | Record::TaskIdBound(_)
+            | Record::EpochBound(_)
+            | Record::Dedup(_)
+            | Record::DedupFreed { .. }
+            | Record::Schedule(_)
+            | Record::ScheduleRemoved { .. }
+            | Record::Queue { .. } => {}
         }
         self.records.push(record);
     }
 
-    fn row(&self, task: TaskId) -> Option<TaskRow> {
-        match self.records.get(*self.over.get(&task)?) {
-            Some(Record::Task(row)) => Some((**row).clone()),
+    /// The row of a task that ended in this turn, or `Some(None)` if it was forgotten.
+    fn row(&self, task: TaskId) -> Option<Option<TaskRow>> {
+        let position = *self.over.get(&task)?;
+        Some(position.and_then(|position| match &self.records[position] {
+            Record::Task(row) => Some((**row).clone()),
             _ => None,
-        }
+        }))
+    }
+
+    /// When tasks that ended in this turn have to be forgotten.
+    fn expiries(&self) -> impl Iterator<Item = u64> {
+        self.records.iter().filter_map(|record| match record {
+            Record::Task(row) => row.end()?.expires_ms,
+            _ => None,
+        })
     }
 
     fn clear(&mut self) {
         self.records.clear();
         self.over.clear();
         self.bodies.clear();
-        self.loaded_bytes = 0;
+        self.shown_bytes = 0;
     }
 }
 
@@ -113,8 +143,16 @@ impl<S: Store, O: Voice> Committer<S, O> {
         now: Now,
     ) -> Result<Committer<S, O>, StoreError> {
         let core = Core::restore(config, now, |each| store.scan(each))?;
-        let (batch, counters) = (Batch::default(), Arc::default());
-        Ok(Committer { core, store, voice, batch, refusing: None, is_restless: false, counters })
+        Ok(Committer {
+            core,
+            store,
+            voice,
+            batch: Batch::default(),
+            refusing: None,
+            is_restless: false,
+            retire_until_ms: None,
+            counters: Arc::default(),
+        })
     }
 
     /// Count in `counters` from now on.
@@ -133,9 +171,10 @@ impl<S: Store, O: Voice> Committer<S, O> {
         }
         add(&self.counters.requests, count);
         if self.refusing.is_none() && self.core.next_deadline().is_some_and(|at| at <= now.tick) {
-            let tick = Request { id: RequestId(0), command: Command::Tick };
-            self.apply(tick, None, now);
+            self.apply(Core::tick(), Vec::new(), now);
         }
+        self.retire(now);
+        self.count();
         match self.commit() {
             Ok(()) => self.release(),
             Err(error) => self.refuse(error.to_string().into()),
@@ -189,31 +228,52 @@ impl<S: Store, O: Voice> Committer<S, O> {
             self.voice.reply(request.id, outcome);
             return;
         }
-        let is_show = matches!(request.command, Command::Show { .. });
-        if is_show && self.batch.loaded_bytes > TURN_LOADED_BYTES_MAX {
-            let busy = Rejection::Busy { requests: 0, bytes: self.batch.loaded_bytes };
-            let reply = Effect::Reply { request: request.id, outcome: Err(busy) };
-            return self.batch.releases.push(reply);
+        if let Command::List(wanted) = &request.command {
+            let outcome = reads::list(&*self.store.reader(), wanted);
+            return self.batch.releases.push(Effect::Reply { request: request.id, outcome });
         }
-        match self.core.wants(&request.command).map(|wanted| self.load(wanted)) {
-            None => self.apply(request, None, now),
-            Some(Ok(loaded)) => {
-                let result = loaded.as_ref().and_then(|loaded| loaded.result.as_ref());
-                self.batch.loaded_bytes += result.map_or(0, |result| result.len());
-                self.apply(request, loaded, now);
-            }
-            Some(Err(error)) => {
+        match self.load(&request.command) {
+            Ok(rows) => self.apply(request, rows, now),
+            Err(error) => {
                 let outcome = Err(self.unreadable(&error));
                 self.batch.releases.push(Effect::Reply { request: request.id, outcome });
             }
         }
     }
 
-    fn apply(&mut self, request: Request, loaded: Option<Loaded>, now: Now) {
-        self.core.handle(request, loaded, now);
+    fn apply(&mut self, request: Request, rows: Vec<TaskRow>, now: Now) {
+        self.core.handle(request, rows, now);
         while let Some(effect) = self.core.poll_effect() {
-            self.batch.gather(effect);
+            match effect {
+                Effect::Retire { until_ms } => self.retire_until_ms = Some(until_ms),
+                effect => self.batch.gather(effect),
+            }
         }
+    }
+
+    /// Hand in what the store knows to be over its time, if the core asked for that.
+    fn retire(&mut self, now: Now) {
+        let Some(until_ms) = self.retire_until_ms.take() else { return };
+        match self.store.expired(until_ms, TURN_RETIRED_MAX) {
+            Ok(Expired { tasks, next_ms }) => {
+                // What ended in this very turn is not in the store yet.
+                let next_ms = next_ms.into_iter().chain(self.batch.expiries()).min();
+                let command = Command::Retire { tasks, next_ms };
+                self.take(Request { id: NOBODY, command }, now);
+            }
+            Err(error) => {
+                self.unreadable(&error);
+            }
+        }
+    }
+
+    fn count(&self) {
+        let (totals, counters) = (self.core.totals(), &self.counters);
+        let set = |counter: &AtomicU64, value| counter.store(value, Ordering::Relaxed);
+        set(&counters.tasks_open, totals.open());
+        set(&counters.tasks_dead, totals.dead);
+        set(&counters.leases, totals.leased());
+        set(&counters.waiting, self.core.waiting() as u64);
     }
 
     /// One batch, one sync; none if there is nothing to keep.
@@ -233,9 +293,12 @@ impl<S: Store, O: Voice> Committer<S, O> {
         let mut releases = std::mem::take(&mut self.batch.releases);
         for effect in releases.drain(..) {
             match effect {
-                Effect::Persist(_) => unreachable!("records were gathered apart"),
+                Effect::Persist(_) | Effect::Retire { .. } => {
+                    unreachable!("records and tasks to forget were gathered apart")
+                }
+                Effect::Reply { request: NOBODY, .. } => {}
                 Effect::Reply { request, outcome } => {
-                    let outcome = self.with_payload(outcome);
+                    let outcome = self.with_bodies(outcome);
                     self.voice.reply(request, outcome);
                 }
                 Effect::Deliver { session, push } => self.deliver(session, push),
@@ -247,33 +310,63 @@ impl<S: Store, O: Voice> Committer<S, O> {
     }
 
     fn deliver(&mut self, session: SessionId, mut push: Push) {
-        if let Push::Offer(offer) = &mut push {
-            match self.body(offer.task, BodyKind::Payload) {
-                Ok(Some(payload)) => offer.payload = payload,
-                Ok(None) => {
-                    let error = StoreError::Read {
-                        reason: format!("task {} has no payload", offer.task.0).into(),
-                    };
-                    add(&self.counters.damaged, 1);
-                    return self.voice.unreadable(offer.task, &error);
-                }
-                Err(error) => {
-                    add(&self.counters.damaged, 1);
-                    return self.voice.unreadable(offer.task, &error);
-                }
-            }
+        if let Push::Offer(offer) = &mut push
+            && let Err(error) = self.fill(offer)
+        {
+            add(&self.counters.damaged, 1);
+            return self.voice.unreadable(offer.task, &error);
         }
         self.voice.deliver(session, push);
     }
 
-    /// A view of a task leaves the core without its payload.
-    fn with_payload(&self, outcome: Result<Reply, Rejection>) -> Result<Reply, Rejection> {
-        let Ok(Reply::Task(mut view)) = outcome else { return outcome };
-        match self.body(view.task, BodyKind::Payload) {
-            Ok(payload) => view.payload = payload.unwrap_or_default(),
-            Err(error) => return Err(self.unreadable(&error)),
+    /// An offer leaves the core without the bytes that belong to it.
+    fn fill(&self, offer: &mut Offer) -> Result<(), StoreError> {
+        let missing = |what| StoreError::Read {
+            reason: format!("task {} has no {what}", offer.task.0).into(),
+        };
+        let payload = self.body(offer.task, BodyKind::Payload)?;
+        offer.payload = payload.ok_or_else(|| missing("payload"))?;
+        if offer.checkpoint_seq.is_some() {
+            let checkpoint = self.body(offer.task, BodyKind::Checkpoint)?;
+            offer.checkpoint = Some(checkpoint.ok_or_else(|| missing("checkpoint"))?);
         }
-        Ok(Reply::Task(view))
+        Ok(())
+    }
+
+    /// So does a view of a task.
+    fn with_bodies(&mut self, outcome: Result<Reply, Rejection>) -> Result<Reply, Rejection> {
+        match outcome {
+            Ok(Reply::Task(mut view)) => self.show(&mut view).map(|()| Reply::Task(view)),
+            Ok(Reply::Tasks(mut views)) => {
+                views.iter_mut().try_for_each(|view| self.show(view)).map(|()| Reply::Tasks(views))
+            }
+            Ok(Reply::Taken(mut offers)) => {
+                // What cannot be read cannot be done; its lease runs out.
+                offers.retain_mut(|offer| match self.fill(offer) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        add(&self.counters.damaged, 1);
+                        self.voice.unreadable(offer.task, &error);
+                        false
+                    }
+                });
+                Ok(Reply::Taken(offers))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn show(&mut self, view: &mut TaskView) -> Result<(), Rejection> {
+        let bytes = self.batch.shown_bytes;
+        if bytes > TURN_SHOWN_BYTES_MAX {
+            return Err(Rejection::Busy { requests: 0, bytes });
+        }
+        let body = |kind| self.body(view.task, kind).map_err(|error| self.unreadable(&error));
+        let payload = body(BodyKind::Payload)?.unwrap_or_default();
+        let result = if view.state.is_terminal() { body(BodyKind::Result)? } else { None };
+        self.batch.shown_bytes += payload.len() + result.as_ref().map_or(0, |result| result.len());
+        (view.payload, view.result) = (payload, result);
+        Ok(())
     }
 
     /// The store failed in this turn: whoever waits is told, and nothing else is let out.
@@ -293,22 +386,30 @@ impl<S: Store, O: Voice> Committer<S, O> {
     }
 
     /// The core may be ahead of the disk now, so the disk is asked.
-    fn show_stored(&self, task: TaskId) -> Result<Reply, Rejection> {
-        let loaded = self
-            .load(Wanted { task, result: true })
-            .map_err(|error| self.unreadable(&error))?
-            .ok_or(Rejection::NotFound { task })?;
-        self.with_payload(Ok(Reply::Task(Box::new(loaded.row.view(None, loaded.result)))))
+    fn show_stored(&mut self, task: TaskId) -> Result<Reply, Rejection> {
+        let row = self.store.row(task).map_err(|error| self.unreadable(&error))?;
+        let row = row.ok_or(Rejection::NotFound { task })?;
+        self.with_bodies(Ok(Reply::Task(Box::new(row.view(None, None)))))
     }
 
-    fn load(&self, wanted: Wanted) -> Result<Option<Loaded>, StoreError> {
-        let row = match self.batch.row(wanted.task) {
-            Some(row) => Some(row),
-            None => self.store.row(wanted.task)?,
-        };
-        let Some(row) = row else { return Ok(None) };
-        let result = if wanted.result { self.body(wanted.task, BodyKind::Result)? } else { None };
-        Ok(Some(Loaded { row, result }))
+    /// The rows that the core wants to see with this command.
+    fn load(&self, command: &Command) -> Result<Vec<TaskRow>, StoreError> {
+        let mut rows: Vec<TaskRow> = Vec::new();
+        let mut asked: Vec<TaskId> = Vec::new();
+        loop {
+            let mut wanted = self.core.wants(command, &rows);
+            wanted.retain(|task| !asked.contains(task));
+            if wanted.is_empty() {
+                return Ok(rows);
+            }
+            for task in wanted {
+                asked.push(task);
+                rows.extend(match self.batch.row(task) {
+                    Some(row) => row,
+                    None => self.store.row(task)?,
+                });
+            }
+        }
     }
 
     fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError> {

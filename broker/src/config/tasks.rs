@@ -21,8 +21,23 @@ settings! {
         /// How long every lease lasts at least after a restart of the broker. 30 s: all agents
         /// reconnect at once, and none did anything wrong.
         "restart_grace_ms" restart_grace: Duration = Duration::from_millis(30_000), in 0..=DAY;
-        /// Open tasks that one queue may hold. A million: each takes some 0.4 kB of memory, so a
-        /// runaway submitter is stopped well before the process is.
-        "open_tasks_max" open_tasks_max: usize = 1_000_000, in 1..=100_000_000;
+        /// How long a holder that is asked to stop may take, unless whoever asks says otherwise.
+        /// 30 s: an agent finishes a step and writes down where it stood.
+        "cancel_ms" cancel: Duration = Duration::from_millis(30_000), in 0..=DAY;
+        /// Times that a task may be handed back. 100: handing back costs no attempt, so this is
+        /// what ends a task that everybody only passes on.
+        "releases_max" releases_max: usize = 100, in 1..=1_000_000;
+        /// Open tasks that one queue may hold. Two million: each takes a good 0.1 kB of memory, so
+        /// a runaway submitter is stopped well before the process is.
+        "queue_tasks_max" queue_tasks_max: usize = 2_000_000, in 1..=100_000_000;
+        /// Open tasks of all queues together. Ten million, about 1.5 GB: many queues must not do
+        /// what one cannot.
+        "open_tasks_max" open_tasks_max: usize = 10_000_000, in 1..=100_000_000;
+        /// Answers that may be waited for by AWAIT and TAKE. 65,536: no more connections are
+        /// served than that.
+        "waiting_max" waiting_max: usize = 65_536, in 1..=1_000_000;
+        /// Tasks that one connection may watch. 256: who wants to follow more subscribes to the
+        /// events of all.
+        "watches_max" watches_max: usize = 256, in 1..=65_536;
     }
 }

@@ -71,6 +71,7 @@ fn every_number_is_accepted_at_both_ends_of_its_range_and_not_beyond() {
         ("timeouts", "ping_interval_ms", 10, 86_400_000),
         ("timeouts", "ping_max", 1, 1_000),
         ("tasks", "grace_ms", 0, 86_400_000),
+        ("tasks", "queue_tasks_max", 1, 100_000_000),
         ("tasks", "open_tasks_max", 1, 100_000_000),
     ] {
         let line = |value: u64| format!("[{section}]\n{key} = {value}");
@@ -110,7 +111,8 @@ fn an_unknown_key_names_the_line_and_what_was_probably_meant() {
         (
             "[tasks]\nretries = 1",
             "a.toml:2: there is no setting `tasks.retries`; known are tasks.offer_ms, \
-             tasks.grace_ms, tasks.restart_grace_ms, tasks.open_tasks_max",
+             tasks.grace_ms, tasks.restart_grace_ms, tasks.cancel_ms, tasks.releases_max, \
+             tasks.queue_tasks_max, tasks.open_tasks_max, tasks.waiting_max, tasks.watches_max",
         ),
     ] {
         refuses(file, complaint);

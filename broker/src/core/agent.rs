@@ -4,9 +4,11 @@
 //! come back, and the work goes on. An agent is remembered while a session speaks for it or it
 //! holds a lease, and forgotten after that.
 //!
-//! An agent *idles* when it is present, not suspect, and has credit left. One that let an offer or
-//! a lease run out is suspect until it speaks again: without that, it would be the first to be
-//! offered the same task once more.
+//! An agent *idles* when it is present, trusted, and has credit left. One that let an offer or a
+//! lease run out is suspect until it *does* something: its library may go on answering pings while
+//! it hangs, and it would be the first to be offered the same task once more. An agent that lost
+//! an offer through no fault of its own would wait for ever, though; so after a while, longer each
+//! time, a suspect is tried with a single task.
 //!
 //! This file knows who could take a lease; which task it should be is the backlog's business.
 
@@ -15,8 +17,11 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::command::{Attach, Name, SessionId, TaskId, Tick};
-use super::queue::LaneKey;
+use super::bits::Bits;
+use super::command::{Attach, Name, SessionId, TaskId, Tick, Why};
+use super::eligible::{Eligible, Profile, ProfileId};
+use super::lane::Lane;
+use super::limits::{SUSPICION_MS, SUSPICION_MS_MAX};
 use super::record::Holder;
 
 /// One agent, as long as it is remembered.
@@ -32,12 +37,14 @@ pub(super) struct Agent {
     pub(super) leases: BTreeSet<TaskId>,
     /// The deadline at which its leases are looked at next, if one is set.
     pub(super) watch: Option<Tick>,
-    capabilities: Vec<Name>,
-    queues: Vec<Name>,
+    /// What kind of agent it is, while a session speaks for it.
+    profile: Option<ProfileId>,
     credit: u32,
-    suspect: bool,
+    trust: Trust,
     /// When it was granted something last, in grants of the whole core.
     granted: u64,
+    /// What is written into the rows of its leases; one copy for all of them.
+    holder: Option<Arc<Holder>>,
 }
 
 /// Whether an agent can be reached.
@@ -49,6 +56,17 @@ pub(super) enum Presence {
     Away(Tick),
 }
 
+/// Whether an agent can be expected to do something about an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// It did something since its last omission.
+    Trusted,
+    /// It let so many offers or leases run out in a row, and is left alone until then.
+    Suspect { strikes: u32, until: Tick },
+    /// It was left alone for long enough to be tried with one task.
+    Tried { strikes: u32 },
+}
+
 impl Agent {
     /// An agent that holds leases from before a restart.
     fn remembered(identity: Arc<str>, now: Tick) -> Agent {
@@ -58,12 +76,21 @@ impl Agent {
             seen: now,
             leases: BTreeSet::new(),
             watch: None,
-            capabilities: Vec::new(),
-            queues: Vec::new(),
+            profile: None,
             credit: 0,
-            suspect: false,
+            trust: Trust::Trusted,
             granted: 0,
+            holder: None,
         }
+    }
+
+    fn holder(&mut self, name: &Name) -> Arc<Holder> {
+        let identity = &self.identity;
+        let holder = self.holder.get_or_insert_with(|| {
+            let identity = identity.clone();
+            Arc::new(Holder { agent: name.clone(), identity, fixed_ms: None })
+        });
+        holder.clone()
     }
 
     /// The session that speaks for it.
@@ -75,15 +102,30 @@ impl Agent {
     }
 
     fn is_idle(&self) -> bool {
-        let present = matches!(self.presence, Presence::Present(_));
-        present && !self.suspect && self.leases.len() < self.credit as usize
+        let credit = match self.trust {
+            Trust::Trusted => self.credit,
+            Trust::Suspect { .. } => 0,
+            Trust::Tried { .. } => self.credit.min(1),
+        };
+        self.session().is_some() && self.leases.len() < credit as usize
     }
+}
 
-    fn suits(&self, name: &Name, lane: &LaneKey) -> bool {
-        let has = |need| self.capabilities.binary_search(need).is_ok();
-        (self.queues.is_empty() || self.queues.contains(&lane.queue))
-            && lane.needs.iter().all(has)
-            && lane.excluded.binary_search(name).is_err()
+/// Why agents that could do a task do not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Census {
+    /// All that fit.
+    pub(super) agents: usize,
+    declined: usize,
+    silent: usize,
+    busy: usize,
+}
+
+impl Census {
+    /// The same, to show.
+    pub(super) fn why(self) -> Why {
+        let Census { agents, declined, silent, busy } = self;
+        Why::NobodyIdle { agents, declined, silent, busy }
     }
 }
 
@@ -92,8 +134,10 @@ impl Agent {
 pub(super) struct Agents {
     by_name: HashMap<Name, Agent>,
     sessions: HashMap<SessionId, Name>,
-    /// Who idles, longest without a grant first.
-    idle: BTreeSet<(u64, Name)>,
+    /// By profile: who idles, longest without a grant first.
+    idle: Vec<BTreeSet<(u64, Name)>>,
+    /// Profiles of which somebody idles.
+    idle_profiles: Bits,
     /// Who began to idle since the last [`take_roused`](Agents::take_roused).
     roused: VecDeque<Name>,
     grants: u64,
@@ -118,20 +162,28 @@ impl Agents {
 
     /// Let a session speak for an agent, and say which other session did so far. The identity
     /// must have been compared before.
-    pub(super) fn attach(&mut self, attach: Attach, now: Tick) -> Option<SessionId> {
-        let Attach { session, agent: name, identity, capabilities, queues, credit } = attach;
+    pub(super) fn attach(
+        &mut self,
+        attach: Attach,
+        eligible: &mut Eligible,
+        now: Tick,
+    ) -> Option<SessionId> {
+        let Attach { session, agent: name, identity, capabilities, labels, queues, credit, .. } =
+            attach;
+        let profile = eligible.add_profile(Profile { capabilities, labels, queues });
+        self.rest(&name);
         let agent = self
             .by_name
             .entry(name.clone())
             .or_insert_with(|| Agent::remembered(identity.clone(), now));
         let former = agent.session().filter(|&former| former != session);
-        self.idle.remove(&(agent.granted, name.clone()));
+        if let Some(profile) = agent.profile.replace(profile) {
+            eligible.drop_profile(profile);
+        }
         agent.identity = identity;
         agent.presence = Presence::Present(session);
         agent.seen = now;
-        agent.suspect = false;
-        agent.capabilities = capabilities;
-        agent.queues = queues;
+        agent.trust = Trust::Trusted;
         agent.credit = credit;
         if let Some(former) = former {
             self.sessions.remove(&former);
@@ -143,41 +195,88 @@ impl Agents {
 
     /// The session is over. Its agent, if it spoke for one, stays as long as it holds leases, at
     /// most until `until`.
-    pub(super) fn detach(&mut self, session: SessionId, until: Tick) -> Option<Name> {
+    pub(super) fn detach(
+        &mut self,
+        session: SessionId,
+        eligible: &mut Eligible,
+        until: Tick,
+    ) -> Option<Name> {
         let name = self.sessions.remove(&session)?;
+        self.rest(&name);
         let agent = self.by_name.get_mut(&name)?;
         agent.presence = Presence::Away(until);
-        self.review(&name);
+        if let Some(profile) = agent.profile.take() {
+            eligible.drop_profile(profile);
+        }
         Some(name)
     }
 
     /// A sign of life.
     pub(super) fn see(&mut self, name: &Name, now: Tick) {
+        if let Some(agent) = self.by_name.get_mut(name) {
+            agent.seen = now;
+        }
+    }
+
+    /// It did something about a task: more than a sign of life.
+    pub(super) fn trust(&mut self, name: &Name) {
         let Some(agent) = self.by_name.get_mut(name) else { return };
-        agent.seen = now;
-        if agent.suspect {
-            agent.suspect = false;
+        if agent.trust != Trust::Trusted {
+            agent.trust = Trust::Trusted;
             self.review(name);
         }
     }
 
-    /// It let an offer or a lease run out: no more offers until it speaks.
-    pub(super) fn suspect(&mut self, name: &Name) {
-        let Some(agent) = self.by_name.get_mut(name) else { return };
-        agent.suspect = true;
+    /// It let an offer or a lease run out: no more offers until it does something, or until the
+    /// time that is returned.
+    pub(super) fn suspect(&mut self, name: &Name, now: Tick) -> Option<Tick> {
+        let agent = self.by_name.get_mut(name)?;
+        let strikes = match agent.trust {
+            Trust::Trusted => 1,
+            Trust::Tried { strikes } => strikes + 1,
+            // One silence ran out several offers.
+            Trust::Suspect { until, .. } => return Some(until),
+        };
+        let patience_ms = SUSPICION_MS.saturating_mul(1 << (strikes - 1).min(16));
+        let until = now.after(patience_ms.min(SUSPICION_MS_MAX));
+        agent.trust = Trust::Suspect { strikes, until };
         self.review(name);
+        Some(until)
     }
 
-    /// Lease `task` to an agent; gives the holder to write into the row.
-    pub(super) fn grant(&mut self, name: &Name, task: TaskId) -> Option<Holder> {
-        let agent = self.by_name.get_mut(name)?;
-        self.idle.remove(&(agent.granted, name.clone()));
+    /// It was left alone for a while; perhaps long enough.
+    pub(super) fn try_again(&mut self, name: &Name, now: Tick) {
+        let Some(agent) = self.by_name.get_mut(name) else { return };
+        if let Trust::Suspect { strikes, until } = agent.trust
+            && until <= now
+        {
+            agent.trust = Trust::Tried { strikes };
+            self.review(name);
+        }
+    }
+
+    /// Lease `task` to an agent, for so long if the lease was taken; gives the holder to write
+    /// into the row.
+    pub(super) fn grant(
+        &mut self,
+        name: &Name,
+        task: TaskId,
+        fixed_ms: Option<u64>,
+    ) -> Option<Arc<Holder>> {
+        self.rest(name);
         self.grants += 1;
+        let agent = self.by_name.get_mut(name)?;
         agent.granted = self.grants;
         agent.leases.insert(task);
-        let identity = agent.identity.clone();
-        self.review(name);
-        Some(Holder { agent: name.clone(), identity })
+        let holder = match fixed_ms {
+            None => agent.holder(name),
+            Some(_) => {
+                let identity = agent.identity.clone();
+                Arc::new(Holder { agent: name.clone(), identity, fixed_ms })
+            }
+        };
+        self.list_idle(name);
+        Some(holder)
     }
 
     /// Take over a lease from before a restart; its agent is away until at least `until`.
@@ -218,26 +317,70 @@ impl Agents {
         self.by_name.get(name).is_some_and(Agent::is_idle)
     }
 
-    /// Could this agent do the tasks of this lane?
-    pub(super) fn suits(&self, name: &Name, lane: &LaneKey) -> bool {
-        self.by_name.get(name).is_some_and(|agent| agent.suits(name, lane))
+    /// What kind of agent it is, while a session speaks for it.
+    pub(super) fn profile(&self, name: &Name) -> Option<ProfileId> {
+        self.by_name.get(name)?.profile
+    }
+
+    /// Of the agents with these profiles, how many could take a task that `excluded` declined?
+    pub(super) fn census(&self, profiles: &Bits, excluded: &[Name]) -> Census {
+        let mut census = Census::default();
+        for (name, agent) in &self.by_name {
+            if !agent.profile.is_some_and(|profile| profiles.has(profile)) {
+                continue;
+            }
+            census.agents += 1;
+            if excluded.binary_search(name).is_ok() {
+                census.declined += 1;
+            } else if matches!(agent.trust, Trust::Suspect { .. }) {
+                census.silent += 1;
+            } else if !agent.is_idle() {
+                census.busy += 1;
+            }
+        }
+        census
     }
 
     /// The idle agent for this lane that has been without a grant for longest.
-    pub(super) fn idle_for(&self, lane: &LaneKey) -> Option<&Name> {
-        let mut idle = self.idle.iter().map(|(_, name)| name);
-        idle.find(|name| self.by_name.get(*name).is_some_and(|agent| agent.suits(name, lane)))
+    pub(super) fn idle_for(&self, lane: &Lane, eligible: &Eligible) -> Option<Name> {
+        let has_declined = |name: &Name| lane.excluded.binary_search(name).is_ok();
+        let profiles = eligible.profiles(lane.class).and(&self.idle_profiles);
+        let idle = profiles.filter_map(|profile| {
+            let idle = self.idle[profile as usize].iter();
+            idle.map(|(granted, name)| (*granted, name)).find(|(_, name)| !has_declined(name))
+        });
+        idle.min().map(|(_, name)| name.clone())
     }
 
-    /// Bring the idle list in line with what changed about one agent.
-    fn review(&mut self, name: &Name) {
+    /// Take an agent off the idle list, until it is reviewed.
+    fn rest(&mut self, name: &Name) {
         let Some(agent) = self.by_name.get(name) else { return };
-        let entry = (agent.granted, name.clone());
-        if !agent.is_idle() {
-            self.idle.remove(&entry);
-        } else if self.idle.insert(entry) {
+        let Some(profile) = agent.profile else { return };
+        let Some(idle) = self.idle.get_mut(profile as usize) else { return };
+        idle.remove(&(agent.granted, name.clone()));
+        self.idle_profiles.set(profile, !idle.is_empty());
+    }
+
+    /// Bring the idle list in line with what changed about one agent, which may begin to idle.
+    fn review(&mut self, name: &Name) {
+        if self.list_idle(name) {
             self.roused.push_back(name.clone());
         }
+    }
+
+    /// Bring the idle list in line with one agent; gives whether it was added.
+    fn list_idle(&mut self, name: &Name) -> bool {
+        let Some(agent) = self.by_name.get(name) else { return false };
+        let Some(profile) = agent.profile else { return false };
+        if !agent.is_idle() {
+            self.rest(name);
+            return false;
+        }
+        if self.idle.len() <= profile as usize {
+            self.idle.resize_with(profile as usize + 1, BTreeSet::new);
+        }
+        self.idle_profiles.set(profile, true);
+        self.idle[profile as usize].insert((agent.granted, name.clone()))
     }
 }
 
@@ -255,48 +398,68 @@ mod tests {
             agent: name(agent),
             identity: "login".into(),
             capabilities: vec![],
+            labels: vec![],
             queues: vec![],
             credit,
+            holding: vec![],
         }
     }
 
     #[test]
     fn credit_is_spent_by_leases_and_comes_back() {
-        let mut agents = Agents::default();
-        agents.attach(attach(1, "a", 1), Tick(0));
+        let (mut agents, mut eligible) = (Agents::default(), Eligible::default());
+        agents.attach(attach(1, "a", 1), &mut eligible, Tick(0));
         assert_eq!(agents.take_roused(), Some(name("a")));
-        agents.grant(&name("a"), TaskId(1)).unwrap();
+        agents.grant(&name("a"), TaskId(1), None).unwrap();
         assert!(!agents.is_idle(&name("a")));
         agents.release(&name("a"), TaskId(1));
         assert_eq!(agents.take_roused(), Some(name("a")));
     }
 
     #[test]
-    fn a_suspect_idles_again_as_soon_as_it_speaks() {
-        let mut agents = Agents::default();
-        agents.attach(attach(1, "a", 1), Tick(0));
-        agents.suspect(&name("a"));
-        assert!(!agents.is_idle(&name("a")));
+    fn a_suspect_idles_again_when_it_does_something_and_not_when_it_only_speaks() {
+        let (mut agents, mut eligible) = (Agents::default(), Eligible::default());
+        agents.attach(attach(1, "a", 2), &mut eligible, Tick(0));
+        agents.suspect(&name("a"), Tick(0));
         agents.see(&name("a"), Tick(1));
+        assert!(!agents.is_idle(&name("a")));
+        agents.trust(&name("a"));
         assert!(agents.is_idle(&name("a")));
     }
 
     #[test]
+    fn a_suspect_is_tried_with_one_task_after_ever_longer_whiles() {
+        let (mut agents, mut eligible) = (Agents::default(), Eligible::default());
+        agents.attach(attach(1, "a", 2), &mut eligible, Tick(0));
+        let first = agents.suspect(&name("a"), Tick(0)).unwrap();
+        assert_eq!(agents.suspect(&name("a"), Tick(1)), Some(first), "still the same silence");
+        agents.try_again(&name("a"), Tick(first.0 - 1));
+        assert!(!agents.is_idle(&name("a")));
+        agents.try_again(&name("a"), first);
+        assert!(agents.is_idle(&name("a")));
+        agents.grant(&name("a"), TaskId(1), None).unwrap();
+        assert!(!agents.is_idle(&name("a")), "one task is enough to see");
+        agents.release(&name("a"), TaskId(1));
+        let second = agents.suspect(&name("a"), first).unwrap();
+        assert_eq!(second.0 - first.0, 2 * first.0);
+    }
+
+    #[test]
     fn the_newer_session_speaks_and_the_older_one_does_not() {
-        let mut agents = Agents::default();
-        assert_eq!(agents.attach(attach(1, "a", 1), Tick(0)), None);
-        assert_eq!(agents.attach(attach(2, "a", 1), Tick(0)), Some(SessionId(1)));
+        let (mut agents, mut eligible) = (Agents::default(), Eligible::default());
+        assert_eq!(agents.attach(attach(1, "a", 1), &mut eligible, Tick(0)), None);
+        assert_eq!(agents.attach(attach(2, "a", 1), &mut eligible, Tick(0)), Some(SessionId(1)));
         assert_eq!(agents.speaker(SessionId(1)), None);
-        assert_eq!(agents.detach(SessionId(1), Tick(9)), None);
+        assert_eq!(agents.detach(SessionId(1), &mut eligible, Tick(9)), None);
         assert!(agents.is_idle(&name("a")));
     }
 
     #[test]
     fn an_agent_without_session_and_lease_is_forgotten() {
-        let mut agents = Agents::default();
-        agents.attach(attach(1, "a", 1), Tick(0));
-        agents.grant(&name("a"), TaskId(1)).unwrap();
-        agents.detach(SessionId(1), Tick(9));
+        let (mut agents, mut eligible) = (Agents::default(), Eligible::default());
+        agents.attach(attach(1, "a", 1), &mut eligible, Tick(0));
+        agents.grant(&name("a"), TaskId(1), None).unwrap();
+        agents.detach(SessionId(1), &mut eligible, Tick(9));
         agents.forget_if_gone(&name("a"));
         assert!(agents.find(&name("a")).is_some());
         agents.release(&name("a"), TaskId(1));

@@ -1,36 +1,34 @@
 //! When does something have to happen? One ordered set: it knows *when*, never *what*.
 //!
 //! A key may stand in it several times. Whoever sets a deadline remembers the time, because that
-//! is what it takes to clear it again.
+//! is what it takes to clear it again; or leaves it there and knows better when it comes.
 
 use std::collections::BTreeSet;
 
-use super::command::Tick;
-
-/// Keys, soonest first; equal times in the order of the keys.
+/// Keys, soonest first; equal times in the order of the keys. `T` is a point in time.
 #[derive(Debug)]
-pub(super) struct Deadlines<K> {
-    due: BTreeSet<(Tick, K)>,
+pub(super) struct Deadlines<T, K> {
+    due: BTreeSet<(T, K)>,
 }
 
-impl<K: Ord> Deadlines<K> {
+impl<T: Ord + Copy, K: Ord> Deadlines<T, K> {
     /// Nothing is due, ever.
-    pub(super) fn new() -> Deadlines<K> {
+    pub(super) fn new() -> Deadlines<T, K> {
         Deadlines { due: BTreeSet::new() }
     }
 
     /// Hand out `key` once `at` has come.
-    pub(super) fn set(&mut self, at: Tick, key: K) {
+    pub(super) fn set(&mut self, at: T, key: K) {
         self.due.insert((at, key));
     }
 
     /// Do not hand out `key` at `at` after all.
-    pub(super) fn clear(&mut self, at: Tick, key: K) {
+    pub(super) fn clear(&mut self, at: T, key: K) {
         self.due.remove(&(at, key));
     }
 
     /// One key whose time has come, if any. Call until `None`.
-    pub(super) fn pop_due(&mut self, now: Tick) -> Option<K> {
+    pub(super) fn pop_due(&mut self, now: T) -> Option<K> {
         let (at, _) = self.due.first()?;
         if now < *at {
             return None;
@@ -39,7 +37,7 @@ impl<K: Ord> Deadlines<K> {
     }
 
     /// The soonest time of all.
-    pub(super) fn next(&self) -> Option<Tick> {
+    pub(super) fn next(&self) -> Option<T> {
         self.due.first().map(|(at, _)| *at)
     }
 }
@@ -51,21 +49,21 @@ mod tests {
     #[test]
     fn a_key_is_due_at_its_tick_and_not_one_before() {
         let mut deadlines = Deadlines::new();
-        deadlines.set(Tick(10), "b");
-        deadlines.set(Tick(5), "a");
-        assert_eq!(deadlines.next(), Some(Tick(5)));
-        assert_eq!(deadlines.pop_due(Tick(4)), None);
-        assert_eq!(deadlines.pop_due(Tick(5)), Some("a"));
-        assert_eq!(deadlines.pop_due(Tick(9)), None);
-        assert_eq!(deadlines.pop_due(Tick(10)), Some("b"));
+        deadlines.set(10, "b");
+        deadlines.set(5, "a");
+        assert_eq!(deadlines.next(), Some(5));
+        assert_eq!(deadlines.pop_due(4), None);
+        assert_eq!(deadlines.pop_due(5), Some("a"));
+        assert_eq!(deadlines.pop_due(9), None);
+        assert_eq!(deadlines.pop_due(10), Some("b"));
         assert_eq!(deadlines.next(), None);
     }
 
     #[test]
     fn a_cleared_key_never_comes() {
         let mut deadlines = Deadlines::new();
-        deadlines.set(Tick(5), "a");
-        deadlines.clear(Tick(5), "a");
-        assert_eq!(deadlines.pop_due(Tick(99)), None);
+        deadlines.set(5, "a");
+        deadlines.clear(5, "a");
+        assert_eq!(deadlines.pop_due(99), None);
     }
 }

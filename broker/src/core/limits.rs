@@ -4,6 +4,7 @@
 //! Limits on what a client may send (sizes of payloads, numbers of names) belong to the doors.
 
 use super::command::TaskId;
+use super::record::Ending;
 
 /// Settings of the task machine. [`CoreConfig::default`] is what a broker runs with when nobody
 /// asked for anything else.
@@ -30,9 +31,93 @@ pub struct CoreConfig {
     /// Holders that may vanish before the task is dead; at least 1. 5: a task that killed five
     /// agents is more likely the cause than the victim.
     pub lost_max: u32,
-    /// Open tasks that one queue may hold. A million: rows of open tasks are in memory (about
-    /// 0.4 kB each), so a runaway submitter is stopped well before the process is.
-    pub queue_tasks_max: usize,
+    /// How long a holder that is asked to stop may take, in milliseconds. 30 s: an agent finishes
+    /// a step and writes down where it stood; who needs more says so in the request.
+    pub cancel_ms: u64,
+    /// Times that a task may be handed back before it is refused; at least 1. 100: handing back
+    /// costs no attempt, so this is what ends a task that everybody only passes on.
+    pub releases_max: u32,
+    /// Open tasks that one queue may hold. Two million: open tasks are in memory (a good 0.1 kB
+    /// each), so a runaway submitter is stopped well before the process is.
+    pub queue_tasks_max: u64,
+    /// Open tasks of all queues together. Ten million, about 1.5 GB: many queues must not do what
+    /// one cannot.
+    pub open_tasks_max: u64,
+    /// Answers that may be waited for by `AWAIT` and `TAKE`. 65,536: each is a few words of
+    /// memory, and no more connections are served than that.
+    pub waiting_max: usize,
+    /// Interests in single tasks that one session may have. 256: who wants to follow more
+    /// subscribes to the events of all.
+    pub watches_max: usize,
+    /// Events of one open task that are remembered for a watcher that comes back. 32: an agent's
+    /// connection is back within seconds.
+    pub events_max: usize,
+}
+
+/// What can be set about one queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// Nothing is granted; everything else goes on.
+    pub paused: bool,
+    /// Most leases at once; `None` means no limit.
+    pub leases_max: Option<u64>,
+    /// In which order its tasks go.
+    pub order: Order,
+    /// How long completed and cancelled tasks are kept, in milliseconds. 7 days: long enough to
+    /// look at what happened last week.
+    pub keep_ms: u64,
+    /// How long dead letters are kept, in milliseconds; `None` means until somebody decides about
+    /// them, which is the default: they are what a person has to look at.
+    pub keep_dead_ms: Option<u64>,
+}
+
+/// In which order the tasks of a queue go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// By priority and arrival, whatever their keys.
+    #[default]
+    Deadline,
+    /// Every key gets the same share of grants while it has work; by priority and arrival within a
+    /// key.
+    Fair,
+}
+
+impl Order {
+    /// Every order.
+    pub const ALL: [Order; 2] = [Order::Deadline, Order::Fair];
+
+    /// The order's one name on the wire and in docs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Order::Deadline => "deadline",
+            Order::Fair => "fair",
+        }
+    }
+}
+
+impl QueueSettings {
+    /// When a task that ends now is forgotten; `None` means never.
+    #[must_use]
+    pub fn expires_ms(&self, how: &Ending, wall_ms: u64) -> Option<u64> {
+        let keep_ms = match how {
+            Ending::Dead(_) => self.keep_dead_ms,
+            Ending::Completed | Ending::Cancelled(_) => Some(self.keep_ms),
+        };
+        keep_ms.map(|keep_ms| wall_ms.saturating_add(keep_ms))
+    }
+}
+
+impl Default for QueueSettings {
+    fn default() -> QueueSettings {
+        QueueSettings {
+            paused: false,
+            leases_max: None,
+            order: Order::Deadline,
+            keep_ms: 7 * 24 * 3_600_000,
+            keep_dead_ms: None,
+        }
+    }
 }
 
 impl Default for CoreConfig {
@@ -45,7 +130,13 @@ impl Default for CoreConfig {
             offers_max: 10,
             declines_max: 10,
             lost_max: 5,
-            queue_tasks_max: 1_000_000,
+            cancel_ms: 30_000,
+            releases_max: 100,
+            queue_tasks_max: 2_000_000,
+            open_tasks_max: 10_000_000,
+            waiting_max: 65_536,
+            watches_max: 256,
+            events_max: 32,
         }
     }
 }
@@ -53,6 +144,47 @@ impl Default for CoreConfig {
 /// Longest error text that is kept with a task, in bytes; the rest is cut off. A row is written
 /// on every change of its task, so what is in it has to stay small.
 pub const ERROR_BYTES_MAX: usize = 4096;
+
+/// Failures that are kept with a task: the newest ones, of which only the last in full.
+pub const FAILURES_MAX: usize = 8;
+
+/// Longest text of a failure that is not the newest, in bytes.
+pub const OLD_ERROR_BYTES_MAX: usize = 256;
+
+/// Most tasks of one batch. 1,000: one turn of the commit loop takes it without keeping others
+/// waiting for more than some milliseconds.
+pub const BATCH_MAX: usize = 1_000;
+
+/// Most edges of one task.
+pub const EDGES_MAX: usize = 100;
+
+/// Most questions of one task.
+pub const QUESTIONS_MAX: usize = 16;
+
+/// Longest question, default or answer, in bytes: they are part of the row.
+pub const QUESTION_BYTES_MAX: usize = 4096;
+
+/// Most schedules. 10,000: they are in memory with their payloads.
+pub const SCHEDULES_MAX: usize = 10_000;
+
+/// Longest payload of a schedule, in bytes.
+pub const SCHEDULE_BYTES_MAX: usize = 64 << 10;
+
+/// Most children of one task.
+pub const CHILDREN_MAX: usize = 10_000;
+
+/// Most parents in a row.
+pub const DEPTH_MAX: u8 = 16;
+
+/// Longest checkpoint, in bytes; it travels with every further offer of the task.
+pub const CHECKPOINT_BYTES_MAX: usize = 64 << 10;
+
+/// How long an agent that let an offer run out is left alone at first, in milliseconds, if it
+/// does nothing meanwhile; doubled each time.
+pub const SUSPICION_MS: u64 = 10_000;
+
+/// Longest such time, in milliseconds.
+pub const SUSPICION_MS_MAX: u64 = 300_000;
 
 /// Most of a progress report that is kept to be shown, in bytes; its event carries all of it. It
 /// stays in memory while the task runs, and there may be many of those.

@@ -1,12 +1,16 @@
 //! The durable core: every task, in one deterministic value.
 //!
 //! ```text
-//!              Request, Loaded, Now                    Effect, in order
+//!              Request, rows, Now                      Effect, in order
 //!   commit ------------------------> Core::handle ------------------------> commit
 //!                                        |
-//!             task      one task: states and arrows         fence   may this operation act?
-//!             queue     which task goes next?               agent   who could take it?
-//!             deadlines when is something due?              limits  every number, with its reason
+//!   values   task, live  one task: states, arrows, timers    fence   may this operation act?
+//!            backlog     which task goes next?               agent   who could take it?
+//!            lane        tasks alike, in order               eligible  who could do what at all?
+//!            queue       what is set, how many stand where?  dedup   was it submitted before?
+//!            deadlines   when is something due?              limits  every number, with its reason
+//!   halves   submit, depend, schedule, matching, lease, connect, take, park, timers, cancel,
+//!            edit, dead, watch, why, manage, restore
 //! ```
 //!
 //! No clock, no randomness, no I/O and no locks: time comes in with the request, and the same
@@ -14,75 +18,123 @@
 //! something in, [`Core::poll_effect`] hands out what must happen next, and the others only look.
 //! After every `handle`, drain the effects before the next one.
 //!
-//! The values above share a type or two and change nothing of each other. This file and its two halves (`lease.rs`, what
-//! holders do and what time does to them; `restore.rs`, the way back from the store) connect
-//! them, and decide what is logged, who is told and which timer starts.
+//! The values change nothing of each other. The halves are what [`Core`] does for one kind of
+//! request; each connects the values that it needs. What all of them share is here: a task only
+//! changes through [`Core::change`], which sees to it that the change is logged and told, that the
+//! counts are right, and that something will move the task on.
 //!
-//! Open tasks are in memory, without their payloads: an [`Offer`] leaves the core with an empty
-//! payload and the commit loop fills it from the store. Tasks that are over are only in the
-//! store; [`Core::wants`] says when one of them has to be shown to `handle`.
+//! Open tasks are in memory, without their payloads: an [`Offer`](command::Offer) leaves the core
+//! with an empty payload and the commit loop fills it from the store. Tasks that are over are only
+//! in the store; [`Core::wants`] says when one of them has to be shown to `handle`.
 
 mod agent;
+mod backlog;
+mod bits;
+mod cancel;
 pub mod command;
+mod connect;
+pub mod cron;
+mod dead;
 mod deadlines;
+mod dedup;
+mod depend;
+mod edit;
+mod eligible;
 mod fence;
+mod lane;
 mod lease;
 pub mod limits;
+mod live;
+mod manage;
+mod matching;
+mod park;
 mod queue;
 pub mod record;
 mod restore;
+mod schedule;
+mod specs;
+mod submit;
+mod table;
+mod take;
 mod task;
+mod timers;
+mod watch;
+mod why;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use hashbrown::HashMap;
-
-use self::agent::{Agent, Agents};
+use self::agent::Agents;
+use self::backlog::{Backlog, LaneId};
 use self::command::{
-    Attach, Command, Effect, Name, Now, Offer, Push, Rejection, Reply, Request, RequestId,
-    SessionId, Submit, TaskEvent, TaskId, Tick,
+    Action, Command, Effect, Epoch, Name, Now, Progress, Push, QueueCounts, Rejection, Reply,
+    Request, RequestId, SessionId, State, TaskEvent, TaskId, Tick,
 };
 use self::deadlines::Deadlines;
+use self::dedup::Dedups;
+use self::depend::{Dependents, Ended};
+use self::eligible::Eligible;
 use self::limits::CoreConfig;
-use self::queue::{Backlog, LaneKey};
-use self::record::{BodyKind, Loaded, Phase, Record, Wanted};
+use self::live::{Live, event_bytes};
+use self::park::Children;
+use self::queue::Queues;
+use self::record::{Ending, Phase, Record, TaskRow};
+use self::schedule::Schedules;
+use self::specs::Specs;
+use self::table::Tasks;
+use self::take::Takes;
 use self::task::{Moment, Task};
+use self::timers::{Timer, WallTimer};
+use self::watch::Audience;
 
 /// How many task ids one [`Record::TaskIdBound`] covers. 1024: the record then costs a thousandth
-/// of a submit, and a restart skips at most so many of 2^64 ids.
-const TASK_IDS_STEP: u64 = 1024;
+/// of a submit, and a restart skips at most so many of 2^64 ids. The same for epochs.
+const IDS_STEP: u64 = 1024;
+
+/// Bytes of reports that are remembered in events of all open tasks together. 64 MiB: enough for
+/// every agent to come back to, and too little to hurt.
+const EVENTS_BYTES_MAX: usize = 64 << 20;
 
 /// The state machine behind every durable verb.
 #[derive(Debug)]
 pub struct Core {
     config: CoreConfig,
-    /// Open tasks only. Boxed, because a hash table keeps up to half of its places free.
-    tasks: HashMap<TaskId, Box<Task>>,
+    /// Open tasks only.
+    tasks: Tasks,
+    specs: Specs,
+    queues: Queues,
     backlog: Backlog,
+    eligible: Eligible,
     agents: Agents,
-    deadlines: Deadlines<Timer>,
+    takes: Takes,
+    dedups: Dedups,
+    dependents: Dependents,
+    children: Children,
+    audience: Audience,
+    schedules: Schedules,
+    deadlines: Deadlines<Tick, Timer>,
+    /// Deadlines of the wall clock.
+    wall_deadlines: Deadlines<u64, WallTimer>,
+    /// Both clocks when they were last looked at.
+    now: Now,
     /// The next id to give out.
     next_task: TaskId,
     /// Ids below this are covered by a record.
     task_id_bound: TaskId,
+    /// The next epoch to give out, and the bound that is covered by a record.
+    next_epoch: Epoch,
+    epoch_bound: Epoch,
+    /// When the wall clock is looked at next for tasks to forget.
+    retire_armed: Option<u64>,
     /// What the core's own time line showed when this process started at tick 0.
     virtual_start_ms: u64,
-    /// Lanes that something was put into while they were empty, since agents were last matched.
-    filled: Vec<LaneKey>,
+    /// Lanes that something was put into while they were empty, or that were opened, since agents
+    /// were last matched.
+    filled: Vec<LaneId>,
+    /// Tasks that ended, whose dependents have not heard of it.
+    ended: VecDeque<Ended>,
+    /// Bytes of reports in remembered events.
+    events_bytes: usize,
     effects: VecDeque<Effect>,
-}
-
-/// What a deadline is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    /// A scheduled task becomes ready (T8).
-    Due(TaskId),
-    /// An offer was not answered (T13).
-    Offer(TaskId),
-    /// Look whether leases of this agent have run out (T18). One for all of them, set lazily, so
-    /// that a heart-beat costs nothing but writing down when it came.
-    Watch(Name),
 }
 
 impl Core {
@@ -91,53 +143,95 @@ impl Core {
     pub fn new(config: CoreConfig) -> Core {
         Core {
             config,
-            tasks: HashMap::new(),
+            tasks: Tasks::default(),
+            specs: Specs::default(),
+            queues: Queues::default(),
             backlog: Backlog::default(),
+            eligible: Eligible::default(),
             agents: Agents::default(),
+            takes: Takes::default(),
+            dedups: Dedups::default(),
+            dependents: Dependents::default(),
+            children: Children::default(),
+            audience: Audience::default(),
+            schedules: Schedules::default(),
             deadlines: Deadlines::new(),
+            wall_deadlines: Deadlines::new(),
+            now: Now::default(),
             next_task: TaskId(1),
             task_id_bound: TaskId(1),
+            next_epoch: Epoch(1),
+            epoch_bound: Epoch(1),
+            retire_armed: None,
             virtual_start_ms: 0,
             filled: Vec::new(),
+            ended: VecDeque::new(),
+            events_bytes: 0,
             effects: VecDeque::new(),
         }
     }
 
-    /// Which row of the store `handle` must be shown with this command, because its task is over
-    /// and no longer in memory. Rows that the store does not have need not be shown.
+    /// Which rows of the store `handle` must be shown with this command, because their tasks are
+    /// over and no longer in memory. Rows that the store does not have need not be shown. Ask
+    /// again with the rows that were found, until nothing new is wanted: one row may name others.
     #[must_use]
-    pub fn wants(&self, command: &Command) -> Option<Wanted> {
-        let wanted = match command {
-            Command::Show { task } => Wanted { task: *task, result: true },
-            Command::Lease(op) if self.agents.speaker(op.session).is_some() => {
-                Wanted { task: op.task, result: false }
+    pub fn wants(&self, command: &Command, found: &[TaskRow]) -> Vec<TaskId> {
+        let named: Vec<TaskId> = match command {
+            Command::Show { task }
+            | Command::Await { task, .. }
+            | Command::Watch { task, .. }
+            | Command::Cancel { task, .. }
+            | Command::Answer { task, .. }
+            | Command::Edit { task, .. }
+            | Command::Why { task }
+            | Command::Reclaim { task }
+            | Command::Discard { task } => vec![*task],
+            Command::Redrive { task, .. } => {
+                let row = found.iter().find(|row| row.task == *task);
+                let edges = row.map_or(&[][..], |row| &row.details().after);
+                edges.iter().map(|edge| edge.task).chain([*task]).collect()
             }
-            _ => return None,
+            Command::Submit(submit) => submit::named_by(submit).collect(),
+            Command::SubmitBatch(batch) => batch.iter().flat_map(submit::named_by).collect(),
+            Command::Retire { tasks, .. } => tasks.clone(),
+            Command::Lease(op) if self.agents.speaker(op.session).is_some() => {
+                let children = match &op.action {
+                    Action::Spawn(spawn) => &spawn.children[..],
+                    _ => &[],
+                };
+                children.iter().flat_map(submit::named_by).chain([op.task]).collect()
+            }
+            _ => return Vec::new(),
         };
-        let is_over = wanted.task < self.next_task && !self.tasks.contains_key(&wanted.task);
-        is_over.then_some(wanted)
+        let is_over = |task: &TaskId| *task < self.next_task && !self.tasks.has(*task);
+        named.into_iter().filter(is_over).collect()
     }
 
-    /// Apply one request. `loaded` answers [`Core::wants`]; `now` is the only clock there is.
-    /// Every request but a tick is answered by exactly one [`Effect::Reply`].
-    pub fn handle(&mut self, request: Request, loaded: Option<Loaded>, now: Now) {
+    /// Apply one request. `rows` answers [`Core::wants`]; `now` is the only clock there is.
+    /// Every request but a tick is answered by exactly one [`Effect::Reply`], which may come out
+    /// of a later call if the request is one that waits.
+    pub fn handle(&mut self, request: Request, rows: Vec<TaskRow>, now: Now) {
+        self.now = now;
         let Request { id, command } = request;
-        match command {
-            Command::Tick => self.handle_timers(now),
-            Command::Attach(attach) => {
-                let (agent, session) = (attach.agent.clone(), attach.session);
-                let outcome = self.attach(attach, now);
-                let is_attached = outcome.is_ok();
-                self.reply(id, outcome);
-                if is_attached {
-                    self.offer_again(&agent, session, now);
-                }
+        let outcome = match command {
+            Command::Tick => {
+                self.handle_timers(now);
+                None
             }
-            command => {
-                let outcome = self.apply(command, loaded, now);
-                self.reply(id, outcome);
+            Command::Await { session, task, timeout_ms } => {
+                self.wait_for(id, session, task, timeout_ms, rows, now)
             }
+            Command::Take(take) => self.take(id, take, now),
+            Command::Watch { watch, session, task, from } => {
+                self.watch(id, watch, session, task, from, &rows);
+                None
+            }
+            command => Some(self.apply(command, rows, now)),
+        };
+        if let Some(outcome) = outcome {
+            self.reply(id, outcome);
         }
+        self.tell_dependents(now);
         self.match_agents(now);
     }
 
@@ -146,30 +240,63 @@ impl Core {
         self.effects.pop_front()
     }
 
-    /// When to call `handle` with [`Command::Tick`] even if nothing else happens.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Tick> {
-        self.deadlines.next()
-    }
-
     /// How many tasks are open, that is, in memory.
     #[must_use]
-    pub fn open_tasks(&self) -> usize {
-        self.tasks.len()
+    pub fn open_tasks(&self) -> u64 {
+        self.queues.totals().open()
+    }
+
+    /// Tasks of all queues, by where they stand.
+    #[must_use]
+    pub fn totals(&self) -> QueueCounts {
+        self.queues.totals()
+    }
+
+    /// Requests that wait for work or for the end of a task.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.takes.len() + self.audience.len()
     }
 
     fn apply(
         &mut self,
         command: Command,
-        loaded: Option<Loaded>,
+        rows: Vec<TaskRow>,
         now: Now,
     ) -> Result<Reply, Rejection> {
         match command {
-            Command::Tick | Command::Attach(_) => unreachable!("`handle` took them out"),
-            Command::Submit(submit) => self.submit(submit, now),
-            Command::Show { task } => self.show(task, loaded),
+            Command::Tick | Command::Await { .. } | Command::Take(_) | Command::Watch { .. } => {
+                unreachable!("`handle` took them out")
+            }
+            Command::Submit(submit) => {
+                let kept = self.submit_all(vec![*submit], None, &rows, now)?;
+                Ok(Reply::Submitted(kept[0]))
+            }
+            Command::SubmitBatch(batch) => {
+                self.submit_all(batch, None, &rows, now).map(Reply::SubmittedBatch)
+            }
+            Command::Show { task } => self.show(task, &rows),
+            Command::Unwatch { session, task } => Ok(self.unwatch(session, task)),
+            Command::Cancel { task, reason, grace_ms } => {
+                self.cancel(task, reason, grace_ms, &rows, now)
+            }
+            Command::Answer { task, key, value } => self.answer(task, key, value, &rows, now),
+            Command::Edit { task, version, change } => {
+                self.edit(task, version, &change, &rows, now)
+            }
+            Command::Why { task } => self.why(task, &rows),
+            Command::Reclaim { task } => self.reclaim(task, &rows, now),
+            Command::Redrive { task, delay_ms } => self.redrive(task, delay_ms, rows, now),
+            Command::Discard { task } => self.discard(task, rows, now),
+            Command::Retire { tasks, next_ms } => Ok(self.retire(&tasks, next_ms, rows, now)),
+            Command::Attach(attach) => self.attach(attach, now),
+            Command::Leave { session } => {
+                self.leave(session, now);
+                Ok(Reply::Noted)
+            }
             Command::Detach { session } => {
-                self.detach(session, now);
+                self.leave(session, now);
+                self.forget_audience(session);
                 Ok(Reply::Noted)
             }
             Command::Heartbeat { session } => {
@@ -177,157 +304,182 @@ impl Core {
                 self.agents.see(&agent, now.tick);
                 Ok(Reply::Noted)
             }
-            Command::Lease(op) => self.lease_op(op, loaded, now),
-        }
-    }
-
-    fn submit(&mut self, submit: Submit, now: Now) -> Result<Reply, Rejection> {
-        let tasks_max = self.config.queue_tasks_max;
-        if self.backlog.open_tasks(&submit.queue) >= tasks_max {
-            return Err(Rejection::QueueFull { queue: submit.queue, tasks_max });
-        }
-        let id = self.new_task_id();
-        let bytes = submit.payload.clone();
-        self.persist(Record::Body { task: id, kind: BodyKind::Payload, bytes });
-        self.backlog.count_opened(&submit.queue);
-        self.tasks.insert(id, Box::new(Task::submit(id, submit, self.moment(now))));
-        self.settle(id, now);
-        Ok(Reply::Submitted { task: id })
-    }
-
-    fn show(&self, task: TaskId, loaded: Option<Loaded>) -> Result<Reply, Rejection> {
-        if let Some(open) = self.tasks.get(&task) {
-            return Ok(Reply::Task(Box::new(open.row.view(open.progress.clone(), None))));
-        }
-        let Loaded { row, result } = loaded.ok_or(Rejection::NotFound { task })?;
-        Ok(Reply::Task(Box::new(row.view(None, result))))
-    }
-
-    fn attach(&mut self, attach: Attach, now: Now) -> Result<Reply, Rejection> {
-        let Attach { session, agent, identity, .. } = &attach;
-        if self.agents.find(agent).is_some_and(|known| known.identity != *identity) {
-            return Err(Rejection::NameTaken { agent: agent.clone() });
-        }
-        if self.agents.speaker(*session).is_some_and(|speaker| speaker != agent) {
-            self.detach(*session, now);
-        }
-        let name = agent.clone();
-        if let Some(former) = self.agents.attach(attach, now.tick) {
-            self.deliver(former, Push::Replaced);
-        }
-        Ok(Reply::Attached { agent: name })
-    }
-
-    fn detach(&mut self, session: SessionId, now: Now) {
-        let until = Tick(now.tick.0 + self.config.grace_ms);
-        let Some(agent) = self.agents.detach(session, until) else { return };
-        self.watch(&agent, until);
-        self.forget_if_gone(&agent);
-    }
-
-    fn handle_timers(&mut self, now: Now) {
-        while let Some(timer) = self.deadlines.pop_due(now.tick) {
-            match timer {
-                Timer::Due(task) => self.handle_due(task, now),
-                Timer::Offer(task) => self.handle_offer_expired(task, now),
-                Timer::Watch(agent) => self.handle_watch(&agent, now),
+            Command::Lease(op) => self.lease_op(op, &rows, now),
+            Command::SetQueue { queue, change } => Ok(self.set_queue(queue, &change)),
+            Command::ShowQueue { queue } => self.show_queue(queue),
+            Command::ListQueues { after, limit } => {
+                Ok(Reply::Queues(self.queues.list(after.as_ref(), limit)))
             }
+            Command::List(_) => unreachable!("the commit loop reads lists from the store"),
+            Command::SetSchedule(schedule) => self.set_schedule(*schedule, now),
+            Command::ShowSchedule { name } => self.show_schedule(name),
+            Command::ListSchedules { after, limit } => {
+                Ok(self.list_schedules(after.as_ref(), limit))
+            }
+            Command::RemoveSchedule { name } => self.remove_schedule(name),
+            Command::Peek { queue, limit } => Ok(self.peek(&queue, limit)),
+            Command::Purge { queue, limit } => Ok(self.purge(&queue, limit, now)),
         }
     }
 
-    fn handle_due(&mut self, id: TaskId, now: Now) {
-        let at = self.moment(now);
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        task.timer = None;
-        task.due(at);
-        self.settle(id, now);
+    fn show(&self, task: TaskId, rows: &[TaskRow]) -> Result<Reply, Rejection> {
+        if let Some(open) = self.tasks.get(task) {
+            let progress = open.live.as_ref().and_then(|live| live.progress.clone());
+            return Ok(Reply::Task(Box::new(open.row.view(progress, None))));
+        }
+        self.over(task, rows).map(|row| Reply::Task(Box::new(row.view(None, None))))
     }
 
-    /// Log a task after an arrow, tell its watchers, and see to it that something will move it on:
-    /// a lane, a timer or a lease, or else it leaves memory.
-    fn settle(&mut self, id: TaskId, now: Now) {
+    /// The row of a task that is over, if the store had it.
+    fn over<'a>(&self, task: TaskId, rows: &'a [TaskRow]) -> Result<&'a TaskRow, Rejection> {
+        rows.iter().find(|row| row.task == task).ok_or_else(|| self.unknown(task))
+    }
+
+    /// What is said about a task that is neither in memory nor in the store.
+    fn unknown(&self, task: TaskId) -> Rejection {
+        let was_given = task < self.next_task && task.0 > 0;
+        if was_given { Rejection::Gone { task } } else { Rejection::NotFound { task } }
+    }
+
+    /// Follow one arrow of an open task: the only way to change one. Afterwards the change is
+    /// logged and told, the queue and the former holder know of it, and something will move the
+    /// task on: a lane, a timer, a lease or another task; or else it leaves memory.
+    fn change<R>(
+        &mut self,
+        id: TaskId,
+        now: Now,
+        arrow: impl FnOnce(&mut Task, &CoreConfig, Moment) -> R,
+    ) -> R {
+        let (from, outcome) = self.follow(id, now, arrow);
+        let task = self.tasks.get_mut(id).expect("an open task is in memory");
+        if let Phase::Over(end) = &mut task.row.phase {
+            let settings = self.queues.settings(&task.row.spec.queue);
+            end.expires_ms = settings.expires_ms(&end.how, now.wall_ms);
+        }
         self.persist_task(id);
         self.announce(id, None);
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        match task.row.phase {
-            Phase::Ready => self.filled.extend(self.backlog.push(&task.row)),
-            Phase::Scheduled { delay_ms, .. } => {
-                let due = Tick(now.tick.0.saturating_add(delay_ms));
-                task.timer = Some(due);
-                self.deadlines.set(due, Timer::Due(id));
-            }
-            Phase::Offered(_) | Phase::Running(_) => {}
-            Phase::Completed { .. } | Phase::Dead { .. } => {
-                self.backlog.count_closed(&task.row.queue);
-                self.tasks.remove(&id);
-            }
-        }
+        self.settle(id, Some(from));
+        outcome
     }
 
-    /// Give out all work that can be given out. Afterwards no ready task stands beside an idle
-    /// agent that suits it. Only agents that began to idle and lanes that were empty can make a
-    /// new pair, so nothing else is looked at. Every agent takes the best that there is for it.
-    fn match_agents(&mut self, now: Now) {
-        while let Some(agent) = self.agents.take_roused() {
-            while self.agents.is_idle(&agent) && self.grant_best(&agent, now) {}
-        }
-        for lane in std::mem::take(&mut self.filled) {
-            while self.backlog.has(&lane)
-                && let Some(agent) = self.agents.idle_for(&lane).cloned()
-                && self.grant_best(&agent, now)
-            {}
-        }
-    }
-
-    /// Grant this idle agent what goes first among all that it could do, if there is anything.
-    fn grant_best(&mut self, agent: &Name, now: Now) -> bool {
-        let best = self.backlog.best(|lane| self.agents.suits(agent, lane)).cloned();
-        best.inspect(|lane| self.grant(lane, agent, now)).is_some()
-    }
-
-    /// T9. The grant is logged before the offer goes out, so a generation that an agent has seen
-    /// is on disk and never given to another.
-    fn grant(&mut self, lane: &LaneKey, agent: &Name, now: Now) {
-        let at = self.moment(now);
-        let Some(id) = self.backlog.pop(lane) else { return };
-        let holder = self.agents.grant(agent, id).expect("only an agent that idles is matched");
-        let session = self.agents.find(agent).and_then(Agent::session);
-        let task = self.tasks.get_mut(&id).expect("a ready task is open");
-        task.grant(holder, at);
-        self.start_offer(id, now.tick.0 + self.config.offer_ms);
-        self.persist_task(id);
-        if let Some(session) = session {
-            self.deliver_offer(id, session);
-        }
+    /// The same for an arrow to a task's end, after which nothing of it is kept.
+    fn end_and_forget(
+        &mut self,
+        id: TaskId,
+        now: Now,
+        arrow: impl FnOnce(&mut Task, &CoreConfig, Moment),
+    ) {
+        let record = dead::forget(&self.tasks[id].row);
+        let (from, ()) = self.follow(id, now, arrow);
+        self.persist(record);
         self.announce(id, None);
+        self.settle(id, Some(from));
     }
 
-    fn start_offer(&mut self, id: TaskId, expires: u64) {
-        self.stop_timer(id);
-        let task = self.tasks.get_mut(&id).expect("an offered task is open");
-        task.timer = Some(Tick(expires));
-        self.deadlines.set(Tick(expires), Timer::Offer(id));
-    }
-
-    /// Stop the offer timer of a task, if one runs.
-    fn stop_timer(&mut self, id: TaskId) {
-        if let Some(at) = self.tasks.get_mut(&id).and_then(|task| task.timer.take()) {
-            self.deadlines.clear(at, Timer::Offer(id));
+    fn follow<R>(
+        &mut self,
+        id: TaskId,
+        now: Now,
+        arrow: impl FnOnce(&mut Task, &CoreConfig, Moment) -> R,
+    ) -> (State, R) {
+        let at = self.moment(now);
+        let task = self.tasks.get_mut(id).expect("an open task is in memory");
+        let from = task.row.state();
+        if from == State::Ready {
+            self.backlog.remove(&task.row, &mut self.eligible);
         }
+        let holder = task.row.holder().map(|holder| holder.agent.clone());
+        let outcome = arrow(task, &self.config, at);
+        let is_leased = task.row.holder().is_some();
+        let spec = task.row.spec.clone();
+        match holder {
+            None if is_leased => self.backlog.count_grant(&spec),
+            Some(agent) if !is_leased => {
+                self.agents.release(&agent, id);
+                self.forget_if_gone(&agent);
+                self.filled.extend(self.backlog.count_end(&spec));
+            }
+            _ => {}
+        }
+        (from, outcome)
+    }
+
+    /// Put a task where it belongs after it came from the state `from`, or from outside.
+    fn settle(&mut self, id: TaskId, from: Option<State>) {
+        let task = self.tasks.get(id).expect("an open task is in memory");
+        let (to, queue) = (task.row.state(), task.row.spec.queue.clone());
+        let is_open = self.queues.count(&queue, id, from, Some(to));
+        self.open_queue(&queue, is_open);
+        if to == State::Ready {
+            let task = self.tasks.get(id).expect("looked up above");
+            self.filled.extend(self.backlog.push(&task.row, &mut self.eligible));
+        }
+        if to.is_terminal() { self.bury(id) } else { self.arm(id) }
+    }
+
+    /// Let a queue grant, or not.
+    fn open_queue(&mut self, queue: &Name, is_open: bool) {
+        if is_open {
+            self.filled.extend(self.backlog.open(queue));
+        } else {
+            self.backlog.close(queue);
+        }
+    }
+
+    /// A task is over and logged: whoever cares is told, and it leaves memory.
+    fn bury(&mut self, id: TaskId) {
+        let task = self.tasks.remove(id).expect("an open task is in memory");
+        self.disarm(id, task.armed);
+        self.specs.release(&task.row.spec);
+        let row = &task.row;
+        if let Some(at) = row.end().and_then(|end| end.expires_ms) {
+            self.retire_at(at);
+        }
+        self.free_dedup(row);
+        if let Some(live) = &task.live {
+            self.events_bytes -= live.event_bytes();
+            self.dismiss(id, live, row);
+        }
+        for edge in &row.details().after {
+            self.dependents.remove(edge.task, id);
+        }
+        let parent = row.details().parent.map(|parent| parent.task);
+        if let Some(parent) = parent {
+            self.children.remove(parent, id);
+        }
+        self.ended.push_back(Ended { task: id, state: row.state(), parent, only: None });
+    }
+
+    /// Take a task into memory.
+    fn admit(&mut self, task: Task) -> TaskId {
+        let id = task.row.task;
+        self.tasks.insert(task);
+        id
     }
 
     fn new_task_id(&mut self) -> TaskId {
         let id = self.next_task;
         self.next_task.0 += 1;
         if self.task_id_bound < self.next_task {
-            self.task_id_bound.0 = id.0 + TASK_IDS_STEP;
+            self.task_id_bound.0 = id.0 + IDS_STEP;
             self.persist(Record::TaskIdBound(self.task_id_bound));
         }
         id
     }
 
+    fn new_epoch(&mut self) -> Epoch {
+        let epoch = self.next_epoch;
+        self.next_epoch.0 += 1;
+        if self.epoch_bound < self.next_epoch {
+            self.epoch_bound.0 = epoch.0 + IDS_STEP;
+            self.persist(Record::EpochBound(self.epoch_bound));
+        }
+        epoch
+    }
+
     fn moment(&self, now: Now) -> Moment {
-        Moment { virtual_ms: self.virtual_start_ms + now.tick.0, wall_ms: now.wall_ms }
+        let virtual_ms = self.virtual_start_ms + now.tick.0;
+        Moment { tick: now.tick, virtual_ms, wall_ms: now.wall_ms }
     }
 
     fn persist(&mut self, record: Record) {
@@ -335,7 +487,7 @@ impl Core {
     }
 
     fn persist_task(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.get(&id) {
+        if let Some(task) = self.tasks.get(id) {
             let row = Box::new(task.row.clone());
             self.effects.push_back(Effect::Persist(Record::Task(row)));
         }
@@ -349,34 +501,52 @@ impl Core {
         self.effects.push_back(Effect::Deliver { session, push });
     }
 
-    fn deliver_offer(&mut self, id: TaskId, session: SessionId) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        let offer = Offer {
-            task: id,
-            generation: task.row.generation,
-            queue: task.row.queue.clone(),
-            attempt: task.attempt(),
-            offer_ms: self.config.offer_ms,
-            lease_ms: task.row.lease_ms,
-            payload: Arc::default(),
-        };
-        self.deliver(session, Push::Offer(offer));
+    /// Tell everybody what just happened to a task: those who watch all, and those who watch it.
+    fn announce(&mut self, id: TaskId, progress: Option<Progress>) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let event = event_of(&task.row, progress);
+        if let Some(live) = &mut task.live {
+            for (watch, session) in &live.watches {
+                let push = Push::Event { watch: *watch, event: event.clone() };
+                self.effects.push_back(Effect::Deliver { session: *session, push });
+            }
+            self.events_bytes += event_bytes(&event);
+            remember(live, event.clone(), self.config.events_max, &mut self.events_bytes);
+        }
+        self.effects.push_back(Effect::Event(event));
     }
+}
 
-    fn announce(&mut self, id: TaskId, progress: Option<Arc<[u8]>>) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        let agent = match &task.row.phase {
-            Phase::Scheduled { .. } | Phase::Ready => None,
-            Phase::Offered(holder) | Phase::Running(holder) => Some(holder.agent.clone()),
-            Phase::Completed { by } | Phase::Dead { by, .. } => Some(by.clone()),
-        };
-        self.effects.push_back(Effect::Event(TaskEvent {
-            task: id,
-            queue: task.row.queue.clone(),
-            state: task.row.state(),
-            generation: task.row.generation,
-            agent,
-            progress,
-        }));
+fn event_of(row: &TaskRow, progress: Option<Progress>) -> TaskEvent {
+    let details = row.details();
+    let by = row.end().and_then(|end| end.by.clone());
+    TaskEvent {
+        task: row.task,
+        seq: details.event_seq,
+        at_ms: details.updated_ms.max(row.submitted_ms),
+        queue: row.spec.queue.clone(),
+        state: row.state(),
+        generation: row.generation,
+        agent: row.holder().map(|holder| holder.agent.clone()).or(by),
+        progress,
+        blocked_by: details.after.iter().find(|edge| edge.is_blocked).map(|edge| edge.task),
     }
+}
+
+/// Keep an event for watchers that come back, and let go of what is too much.
+fn remember(live: &mut Live, event: TaskEvent, max: usize, bytes: &mut usize) {
+    live.events.push_back(event);
+    while live.events.len() > max || (*bytes > EVENTS_BYTES_MAX && !live.events.is_empty()) {
+        let oldest = live.events.pop_front();
+        *bytes -= oldest.as_ref().map_or(0, event_bytes);
+    }
+}
+
+/// Whether it was the way that a dependent hopes for.
+fn is_success(state: State) -> bool {
+    state == State::Completed
+}
+
+fn is_dead(row: &TaskRow) -> bool {
+    matches!(row.end(), Some(end) if matches!(end.how, Ending::Dead(_)))
 }

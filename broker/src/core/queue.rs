@@ -1,231 +1,187 @@
-//! Which task goes next? The ready tasks, in lanes.
+//! Queues: what was set about them, and how many tasks stand where.
 //!
-//! ```text
-//!   lane = (queue, needs, excluded agents, band)      place = (virtual deadline, task id)
-//!
-//!   heads   12.0s:7     12.3s:9     611s:2            one place a lane, soonest first
-//!             |           |           |
-//!   lanes   [7 8 11]    [9 10]      [2 3 4 5 6]       every lane in the order of places
-//! ```
-//!
-//! All tasks of a lane suit exactly the same agents. So to find work for an agent it is enough to
-//! look at heads, and a task that nobody suits never stands in the way of one that somebody does:
-//! the cost depends on the number of lanes, not on how many tasks wait. A task that was declined
-//! moves to a lane of its own kind, because the agents it excludes are part of the key.
-//!
-//! The *virtual deadline* is the time a task became eligible plus the offset of its band. Better
-//! bands overtake, but only what became eligible within that offset: nothing starves.
+//! A queue is there while it has tasks, dead letters or settings of its own. Counting is done
+//! when a task moves, so that showing it costs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use hashbrown::HashMap;
+use super::command::{Name, QueueCounts, QueueView, State, TaskId};
+use super::limits::QueueSettings;
 
-use super::command::{Name, TaskId};
-use super::record::TaskRow;
-
-/// What all tasks of a lane have in common.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct LaneKey {
-    /// Where they wait.
-    pub(super) queue: Name,
-    /// What an agent must be able to do.
-    pub(super) needs: Arc<[Name]>,
-    /// Agents that declined.
-    pub(super) excluded: Arc<[Name]>,
-    band: u8,
-}
-
-impl LaneKey {
-    /// The lane that this task belongs to.
-    pub(super) fn of(row: &TaskRow) -> LaneKey {
-        LaneKey {
-            queue: row.queue.clone(),
-            needs: row.needs.clone(),
-            excluded: row.excluded.clone(),
-            band: row.band,
-        }
-    }
-}
-
-/// Position in the order of waiting tasks: sooner virtual deadline first, then arrival, which is
-/// what ids are numbered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    deadline_ms: u64,
-    /// The task that stands there.
-    pub(super) task: TaskId,
-}
-
-impl Place {
-    /// Where a task stands according to its row.
-    pub(super) fn of(row: &TaskRow) -> Place {
-        Place { deadline_ms: row.place_ms, task: row.task }
-    }
-}
-
-/// How much later than an urgent task one of `band` is due, in milliseconds. The first four are
-/// the bands of the legacy hub (urgent, high, normal, low): strict order between tasks of one
-/// minute, no starvation beyond an hour. Each further band is an hour more patient.
-pub(super) fn band_offset_ms(band: u8) -> u64 {
-    const MINUTE_MS: u64 = 60_000;
-    match band {
-        0 => 0,
-        1 => MINUTE_MS,
-        2 => 10 * MINUTE_MS,
-        further => u64::from(further - 2) * 60 * MINUTE_MS,
-    }
-}
-
-/// All ready tasks, and how many tasks of each queue are open.
+/// One queue.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
-    lanes: HashMap<LaneKey, BTreeSet<Place>>,
-    heads: BTreeMap<Place, LaneKey>,
-    open: HashMap<Name, usize>,
+pub(super) struct Queue {
+    /// What was set.
+    pub(super) settings: QueueSettings,
+    /// What stands there.
+    pub(super) counts: QueueCounts,
+    /// Its held, scheduled and parked tasks; the ready ones are in the backlog.
+    pub(super) waiting: BTreeSet<TaskId>,
 }
 
-impl Backlog {
-    /// Open tasks of a queue, ready or not.
-    pub(super) fn open_tasks(&self, queue: &Name) -> usize {
-        self.open.get(queue).copied().unwrap_or(0)
+impl Queue {
+    /// Whether something of it may be granted.
+    pub(super) fn is_open(&self) -> bool {
+        let is_full = |max| self.counts.leased() >= max;
+        !self.settings.paused && !self.settings.leases_max.is_some_and(is_full)
     }
 
-    /// One more task of `queue` is open.
-    pub(super) fn count_opened(&mut self, queue: &Name) {
-        *self.open.entry(queue.clone()).or_insert(0) += 1;
+    fn is_forgettable(&self) -> bool {
+        self.counts == QueueCounts::default() && self.settings == QueueSettings::default()
+    }
+}
+
+/// All queues that are there, in the order of their names.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    by_name: BTreeMap<Name, Queue>,
+    totals: QueueCounts,
+}
+
+impl Queues {
+    /// One queue, if it is there.
+    pub(super) fn find(&self, name: &Name) -> Option<&Queue> {
+        self.by_name.get(name)
     }
 
-    /// One less.
-    pub(super) fn count_closed(&mut self, queue: &Name) {
-        let open = self.open.get_mut(queue).expect("a task is counted as long as it is open");
-        *open -= 1;
-        if *open == 0 {
-            self.open.remove(queue);
+    /// What is set about a queue, whether it is there or not.
+    pub(super) fn settings(&self, name: &Name) -> QueueSettings {
+        self.find(name).map_or_else(QueueSettings::default, |queue| queue.settings)
+    }
+
+    /// Change what is set about a queue. Gives whether it may grant now.
+    pub(super) fn set(&mut self, name: &Name, settings: QueueSettings) -> bool {
+        let queue = self.by_name.entry(name.clone()).or_default();
+        queue.settings = settings;
+        let is_open = queue.is_open();
+        self.forget_if_empty(name);
+        is_open
+    }
+
+    /// Queues of which nothing may be granted.
+    pub(super) fn closed(&self) -> Vec<Name> {
+        let closed = self.by_name.iter().filter(|(_, queue)| !queue.is_open());
+        closed.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A task moved from one state to another; `None` is outside. Gives whether its queue may
+    /// grant now.
+    pub(super) fn count(
+        &mut self,
+        name: &Name,
+        task: TaskId,
+        from: Option<State>,
+        to: Option<State>,
+    ) -> bool {
+        if !self.by_name.contains_key(name) {
+            self.by_name.insert(name.clone(), Queue::default());
         }
-    }
-
-    /// Put a ready task in its place. Returns its lane if that was empty: only then can there be
-    /// an idle agent for it, because nobody idles beside a lane that suits him.
-    pub(super) fn push(&mut self, row: &TaskRow) -> Option<LaneKey> {
-        let place = Place::of(row);
-        let key = LaneKey::of(row);
-        let lane = self.lanes.entry(key.clone()).or_default();
-        let was_empty = lane.is_empty();
-        if let Some(head) = lane.first()
-            && place < *head
-        {
-            self.heads.remove(head);
-        }
-        lane.insert(place);
-        if lane.first() == Some(&place) {
-            self.heads.insert(place, key.clone());
-        }
-        was_empty.then_some(key)
-    }
-
-    /// Take the head of a lane out.
-    pub(super) fn pop(&mut self, key: &LaneKey) -> Option<TaskId> {
-        let lane = self.lanes.get_mut(key)?;
-        let head = lane.pop_first()?;
-        let key = self.heads.remove(&head)?;
-        match lane.first() {
-            Some(next) => {
-                self.heads.insert(*next, key);
+        let queue = self.by_name.get_mut(name).expect("put there above");
+        for counts in [&mut queue.counts, &mut self.totals] {
+            if let Some(count) = from.and_then(|state| count_of(counts, state)) {
+                *count -= 1;
             }
-            None => {
-                self.lanes.remove(&key);
+            if let Some(count) = to.and_then(|state| count_of(counts, state)) {
+                *count += 1;
             }
         }
-        Some(head.task)
+        let waits = |state| matches!(state, Some(State::Held | State::Scheduled | State::Parked));
+        if waits(from) {
+            queue.waiting.remove(&task);
+        }
+        if waits(to) {
+            queue.waiting.insert(task);
+        }
+        let is_open = queue.is_open();
+        self.forget_if_empty(name);
+        is_open
     }
 
-    /// The lane whose head goes first among those that `suits` accepts.
-    pub(super) fn best(&self, suits: impl Fn(&LaneKey) -> bool) -> Option<&LaneKey> {
-        self.heads.values().find(|key| suits(key))
+    /// Tasks of all queues, by where they stand.
+    pub(super) fn totals(&self) -> QueueCounts {
+        self.totals
     }
 
-    /// Is anything ready in this lane?
-    pub(super) fn has(&self, key: &LaneKey) -> bool {
-        self.lanes.contains_key(key)
+    /// Queues behind a name, in order.
+    pub(super) fn list(&self, after: Option<&Name>, limit: usize) -> Vec<QueueView> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let start = after.map_or(Unbounded, Excluded);
+        let range = self.by_name.range::<Name, _>((start, Unbounded));
+        range.take(limit).map(|(name, queue)| queue.view(name)).collect()
+    }
+
+    fn forget_if_empty(&mut self, name: &Name) {
+        if self.by_name.get(name).is_some_and(Queue::is_forgettable) {
+            self.by_name.remove(name);
+        }
+    }
+}
+
+impl Queue {
+    /// Everything worth showing.
+    pub(super) fn view(&self, name: &Name) -> QueueView {
+        QueueView { queue: name.clone(), settings: self.settings, counts: self.counts }
+    }
+}
+
+fn count_of(counts: &mut QueueCounts, state: State) -> Option<&mut u64> {
+    match state {
+        State::Held => Some(&mut counts.held),
+        State::Scheduled => Some(&mut counts.scheduled),
+        State::Ready => Some(&mut counts.ready),
+        State::Offered => Some(&mut counts.offered),
+        State::Running => Some(&mut counts.running),
+        State::Parked => Some(&mut counts.parked),
+        State::Dead => Some(&mut counts.dead),
+        State::Completed | State::Cancelled => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::command::Generation;
-    use super::super::record::Phase;
     use super::*;
 
-    fn row(task: u64, queue: &str, band: u8, eligible_ms: u64) -> TaskRow {
-        TaskRow {
-            task: TaskId(task),
-            queue: Name::parse(queue).unwrap(),
-            needs: Arc::default(),
-            band,
-            attempts_max: 1,
-            lease_ms: 1,
-            phase: Phase::Ready,
-            generation: Generation(0),
-            place_ms: eligible_ms + band_offset_ms(band),
-            attempts: 0,
-            lost: 0,
-            offers_expired: 0,
-            declines: 0,
-            excluded: Arc::default(),
-            last_end: None,
-            error: None,
-            submitted_ms: 0,
-            updated_ms: 0,
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_queue_is_there_while_it_has_tasks_dead_letters_or_settings() {
+        let mut queues = Queues::default();
+        let (q, task) = (name("q"), TaskId(1));
+        queues.count(&q, task, None, Some(State::Ready));
+        queues.count(&q, task, Some(State::Ready), Some(State::Dead));
+        assert_eq!((queues.totals().open(), queues.totals().dead), (0, 1));
+        assert!(queues.find(&q).is_some());
+        queues.set(&q, QueueSettings { paused: true, ..QueueSettings::default() });
+        queues.count(&q, task, Some(State::Dead), None);
+        assert!(queues.find(&q).is_some());
+        queues.set(&q, QueueSettings::default());
+        assert!(queues.find(&q).is_none());
+    }
+
+    #[test]
+    fn a_full_queue_opens_again_when_a_lease_ends() {
+        let mut queues = Queues::default();
+        let (q, task) = (name("q"), TaskId(1));
+        queues.set(&q, QueueSettings { leases_max: Some(1), ..QueueSettings::default() });
+        assert!(queues.count(&q, task, None, Some(State::Ready)));
+        assert!(!queues.count(&q, task, Some(State::Ready), Some(State::Offered)));
+        assert!(!queues.count(&q, task, Some(State::Offered), Some(State::Running)));
+        assert!(queues.count(&q, task, Some(State::Running), Some(State::Completed)));
+    }
+
+    #[test]
+    fn lists_go_on_behind_a_name() {
+        let mut queues = Queues::default();
+        for text in ["c", "a", "b"] {
+            queues.count(&name(text), TaskId(1), None, Some(State::Ready));
         }
-    }
-
-    /// The order in which the tasks leave, taken from all queues but `shunned`.
-    fn check(rows: &[TaskRow], shunned: &str, expected: &[u64]) {
-        let mut backlog = Backlog::default();
-        for row in rows {
-            backlog.push(row);
-        }
-        let mut order = Vec::new();
-        while let Some(key) = backlog.best(|key| key.queue.as_str() != shunned).cloned() {
-            order.push(backlog.pop(&key).unwrap().0);
-        }
-        assert_eq!(order, expected);
-    }
-
-    #[test]
-    fn equal_tasks_leave_in_the_order_of_arrival() {
-        check(&[row(2, "q", 2, 0), row(1, "q", 2, 0), row(3, "q", 2, 0)], "", &[1, 2, 3]);
-    }
-
-    #[test]
-    fn a_better_band_overtakes_within_its_offset_and_not_beyond() {
-        check(&[row(1, "q", 1, 0), row(2, "q", 0, 59_999)], "", &[2, 1]);
-        check(&[row(1, "q", 1, 0), row(2, "q", 0, 60_001)], "", &[1, 2]);
-    }
-
-    #[test]
-    fn a_task_that_comes_back_with_its_old_place_goes_first_again() {
-        check(&[row(5, "q", 0, 100), row(1, "q", 0, 3)], "", &[1, 5]);
-    }
-
-    #[test]
-    fn a_lane_that_does_not_suit_is_not_in_the_way() {
-        check(&[row(1, "a", 0, 0), row(2, "b", 0, 1), row(3, "a", 0, 2)], "a", &[2]);
-    }
-
-    #[test]
-    fn offsets_never_fall_from_band_to_band() {
-        for band in 1..=u8::MAX {
-            assert!(band_offset_ms(band) > band_offset_ms(band - 1), "band {band}");
-        }
-    }
-
-    #[test]
-    fn only_the_first_task_of_an_empty_lane_asks_for_agents() {
-        let mut backlog = Backlog::default();
-        assert!(backlog.push(&row(1, "q", 0, 0)).is_some());
-        assert!(backlog.push(&row(2, "q", 0, 0)).is_none());
-        assert!(backlog.push(&row(3, "q", 1, 0)).is_some());
+        let names = |after: Option<&str>, limit| -> Vec<String> {
+            let views = queues.list(after.map(name).as_ref(), limit);
+            views.iter().map(|view| view.queue.to_string()).collect()
+        };
+        assert_eq!(names(None, 2), ["a", "b"]);
+        assert_eq!(names(Some("b"), 2), ["c"]);
     }
 }

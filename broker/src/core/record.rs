@@ -1,22 +1,26 @@
 //! What is durable, as plain values.
 //!
 //! The core emits [`Record`]s; the store turns them into bytes (`store/record.rs`) and gives them
-//! back at start. A record is an *upsert*: it replaces what was kept under the same key, so a
-//! batch can be applied twice without harm and a restart needs no history.
+//! back at start. A record is an *upsert* or a removal: it replaces what was kept under the same
+//! key, so a batch can be applied twice without harm and a restart needs no history.
 //!
 //! The row of a task is rewritten on each change and therefore small. What a task carries (the
-//! submitter's payload, the holder's result) is written once, beside it.
+//! submitter's payload, the holder's result and checkpoint) is written beside it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use super::command::{DeadReason, Generation, Name, State, TaskId, TaskView};
+use super::command::{
+    AfterEnd, AfterView, DeadReason, DedupMode, Epoch, Failure, Generation, Name, ParkTimeout,
+    QuestionView, Schedule, Spec, State, TaskId, TaskView,
+};
+use super::limits::QueueSettings;
 
 /// One thing to make durable.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// A task as it now is.
     Task(Box<TaskRow>),
-    /// What a task carries; written once each.
+    /// What a task carries.
     Body {
         /// Whose.
         task: TaskId,
@@ -25,18 +29,81 @@ pub enum Record {
         /// The opaque bytes.
         bytes: Arc<[u8]>,
     },
+    /// A task and all that it carries is forgotten.
+    Forget {
+        /// Which.
+        task: TaskId,
+        /// Where its row stands.
+        shelf: Shelf,
+        /// It may have a result.
+        has_result: bool,
+        /// It may have a checkpoint.
+        has_checkpoint: bool,
+        /// The time at which it would have been forgotten by itself, if one was set.
+        expires_ms: Option<u64>,
+    },
+    /// A dead task is led on: it is no dead letter any more and will not be forgotten by itself.
+    LeftDead {
+        /// Which.
+        task: TaskId,
+        /// The time at which it would have been forgotten, if one was set.
+        expires_ms: Option<u64>,
+    },
     /// Task ids below this may have been given out. Raised in steps, so that most submits do not
     /// write it; ids between the last one used and the bound are skipped by a restart.
     TaskIdBound(TaskId),
+    /// The same for the epochs of sessions.
+    EpochBound(Epoch),
+    /// A key under which work is recognised.
+    Dedup(DedupRow),
+    /// The key is free again.
+    DedupFreed {
+        /// Of which queue.
+        queue: Name,
+        /// Which.
+        key: Name,
+    },
+    /// A schedule, and how far it has come.
+    Schedule(Box<ScheduleRow>),
+    /// A schedule is gone.
+    ScheduleRemoved {
+        /// Which.
+        name: Name,
+    },
+    /// What was set about a queue; the defaults are not kept.
+    Queue {
+        /// Which.
+        queue: Name,
+        /// All of it.
+        settings: QueueSettings,
+    },
 }
 
-/// The two bodies of a task.
+/// The bodies of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BodyKind {
     /// The submitter's bytes.
     Payload,
     /// What the task was completed with.
     Result,
+    /// What an attempt left for the next one.
+    Checkpoint,
+}
+
+impl BodyKind {
+    /// Every kind.
+    pub const ALL: [BodyKind; 3] = [BodyKind::Payload, BodyKind::Result, BodyKind::Checkpoint];
+}
+
+/// Where the row of a task stands: rows are kept apart by what they are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shelf {
+    /// Open tasks; all of them are read at start.
+    Open,
+    /// Completed and cancelled ones.
+    Done,
+    /// Dead letters.
+    Dead,
 }
 
 /// All that is remembered of a task, except its bodies and its newest progress report.
@@ -44,23 +111,32 @@ pub enum BodyKind {
 pub struct TaskRow {
     /// Which task.
     pub task: TaskId,
-    /// Where it waits.
-    pub queue: Name,
-    /// What an agent must be able to do; sorted, without duplicates.
-    pub needs: Arc<[Name]>,
-    /// Lower goes first.
-    pub band: u8,
-    /// Failures and time-outs allowed.
-    pub attempts_max: u32,
-    /// How long an accepted lease lasts without a sign of life, in milliseconds.
-    pub lease_ms: u64,
+    /// What it has in common with others.
+    pub spec: Arc<Spec>,
     /// Where it stands, and with whom.
     pub phase: Phase,
     /// Raised by every grant and every revocation.
     pub generation: Generation,
-    /// Its place in the order of waiting tasks: the virtual deadline of `core/queue.rs`, in
+    /// Its place in the order of waiting tasks: the virtual deadline of `core/backlog.rs`, in
     /// milliseconds of the core's own time line. Kept through a revocation, renewed by a retry.
     pub place_ms: u64,
+    /// Wall clock of the submit.
+    pub submitted_ms: u64,
+    /// What most waiting tasks have nothing of.
+    pub details: Option<Box<Details>>,
+}
+
+/// What happened to a task since its submit, and what makes it special.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Wall clock of the last change.
+    pub updated_ms: u64,
+    /// Number of its newest event.
+    pub event_seq: u64,
+    /// Number of its newest report; 0 if there was none.
+    pub progress_seq: u64,
+    /// Number of its checkpoint, if there is one.
+    pub checkpoint_seq: Option<u64>,
     /// Attempts that failed.
     pub attempts: u32,
     /// Holders that vanished while running it.
@@ -69,47 +145,100 @@ pub struct TaskRow {
     pub offers_expired: u32,
     /// Agents that declined it.
     pub declines: u32,
+    /// Times it was handed back.
+    pub releases: u32,
+    /// Times it came back from the dead letters.
+    pub redrives: u32,
     /// Agents it is not offered to any more; sorted, without duplicates.
     pub excluded: Arc<[Name]>,
     /// How its last lease was ended by its holder, for recognising a repeated operation.
     pub last_end: Option<Box<LeaseEnd>>,
-    /// Newest error, at most [`ERROR_BYTES_MAX`](super::limits::ERROR_BYTES_MAX) bytes.
-    pub error: Option<Arc<str>>,
-    /// Wall clock of the submit.
-    pub submitted_ms: u64,
-    /// Wall clock of the last change.
-    pub updated_ms: u64,
+    /// Failures, oldest first; at most [`FAILURES_MAX`](super::limits::FAILURES_MAX).
+    pub failures: Vec<Failure>,
+    /// Its holder is asked to stop.
+    pub cancelling: Option<Box<Cancelling>>,
+    /// The key under which it is recognised, as long as it is its own.
+    pub dedup: Option<Name>,
+    /// Edges that are not satisfied yet.
+    pub after: Vec<Edge>,
+    /// What it waits for once no edge is left.
+    pub start: Option<Wait>,
+    /// Raised by every edit.
+    pub version: u32,
+    /// The task that it is a part of, and whether it ends with that.
+    pub parent: Option<Parent>,
+    /// What its holders asked; at most [`QUESTIONS_MAX`](super::limits::QUESTIONS_MAX).
+    pub questions: Vec<Asked>,
+    /// What its holder waits for, with the task or without it.
+    pub parking: Option<Box<Parking>>,
+    /// Wall clock of the newest redrive: its time limits start there.
+    pub redriven_ms: Option<u64>,
+    /// A result is kept with it, even if it is not completed.
+    pub has_result: bool,
+    /// Somebody accepted it since its submit or its newest redrive.
+    pub was_accepted: bool,
 }
 
 /// A [`State`] with what belongs to it alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Waits for a time, stored as duration and wall anchor so that neither a restart nor a
-    /// clock that was set back can make the wait longer than it was.
-    Scheduled {
+    /// Waits for other tasks.
+    Held,
+    /// Waits for a time.
+    Scheduled(Box<Wait>),
+    /// May be granted.
+    Ready,
+    /// Pushed to this agent, not yet accepted.
+    Offered(Arc<Holder>),
+    /// Accepted by this agent.
+    Running(Arc<Holder>),
+    /// Set aside until what it waits for is there.
+    Parked,
+    /// Completed, dead or cancelled.
+    Over(Box<End>),
+}
+
+/// What a scheduled task waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The wall clock. A jump of the clock moves it.
+    Until {
+        /// Milliseconds since the Unix epoch.
+        wall_ms: u64,
+    },
+    /// A span of time, stored as duration and wall anchor so that neither a restart nor a clock
+    /// that was set back can make the wait longer than it was.
+    For {
         /// How long it waits in all, in milliseconds.
         delay_ms: u64,
         /// Wall clock when the wait began.
         anchor_ms: u64,
+        /// It goes back to its old place afterwards (a task that was handed back), instead of
+        /// queueing behind what is eligible by then.
+        keeps_place: bool,
     },
-    /// May be granted.
-    Ready,
-    /// Pushed to this agent, not yet accepted.
-    Offered(Holder),
-    /// Accepted by this agent.
-    Running(Holder),
-    /// Done by this agent.
-    Completed {
-        /// Its last holder.
-        by: Name,
-    },
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Which way.
+    pub how: Ending,
+    /// Its last holder, if it ended in somebody's hands.
+    pub by: Option<Name>,
+    /// Wall clock at which it is forgotten; `None` means never.
+    pub expires_ms: Option<u64>,
+}
+
+/// The ways in which a task ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Done.
+    Completed,
     /// Given up.
-    Dead {
-        /// Why.
-        reason: DeadReason,
-        /// Its last holder.
-        by: Name,
-    },
+    Dead(DeadReason),
+    /// Called off, with the reason in somebody's words.
+    Cancelled(Arc<str>),
 }
 
 /// Who holds a lease: the agent, whichever session speaks for it.
@@ -119,6 +248,78 @@ pub struct Holder {
     pub agent: Name,
     /// Who authenticated as that agent; nobody else may take over the lease after a restart.
     pub identity: Arc<str>,
+    /// The lease lasts so many milliseconds from when it was taken or extended, whatever its
+    /// agent does; `None`: as long as its agent gives signs of life.
+    pub fixed_ms: Option<u64>,
+}
+
+/// A holder that is asked to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancelling {
+    /// For people.
+    pub reason: Arc<str>,
+    /// It ran out of its total time; it ends dead then, not cancelled.
+    pub is_deadline: bool,
+    /// How long the holder has in all, in milliseconds.
+    pub grace_ms: u64,
+    /// Wall clock when it was asked.
+    pub anchor_ms: u64,
+}
+
+/// The task that another one is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// Which.
+    pub task: TaskId,
+    /// Under which of its generations it was made.
+    pub generation: Generation,
+    /// How many parents there are in a row; 1 for the child of a task without parent.
+    pub depth: u8,
+    /// It is cancelled when its parent ends.
+    pub ends_with_parent: bool,
+}
+
+/// A question of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What the answer is called.
+    pub key: Name,
+    /// What was asked.
+    pub text: Arc<[u8]>,
+    /// What counts if nobody answers in time.
+    pub default: Option<Arc<[u8]>>,
+    /// The answer, once there is one.
+    pub answer: Option<Arc<[u8]>>,
+}
+
+/// What a task that is set aside waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parking {
+    /// Questions that have to be answered.
+    pub keys: Vec<Name>,
+    /// Its children have to end, too.
+    pub children: bool,
+    /// How long its holder stays with it, in milliseconds.
+    pub hold_ms: u64,
+    /// How long it may be parked, in milliseconds.
+    pub park_ms: u64,
+    /// What happens after that.
+    pub on_timeout: ParkTimeout,
+    /// Wall clock when the time that runs now began.
+    pub anchor_ms: u64,
+    /// How much of the attempt's time was left when it was interrupted, in milliseconds.
+    pub attempt_left_ms: u64,
+}
+
+/// An edge to a task that has to end first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The other task.
+    pub task: TaskId,
+    /// What is waited for.
+    pub on: AfterEnd,
+    /// The other one ended badly, and is waited for all the same.
+    pub is_blocked: bool,
 }
 
 /// The operation with which a holder ended its lease.
@@ -145,9 +346,25 @@ pub enum EndVerb {
     Complete,
     /// The attempt failed.
     Fail,
+    /// The task was handed back.
+    Release,
+    /// The task was set aside.
+    Park,
+    /// The cancellation was noticed.
+    CancelAck,
 }
 
 impl EndVerb {
+    /// Every verb.
+    pub const ALL: [EndVerb; 6] = [
+        EndVerb::Decline,
+        EndVerb::Complete,
+        EndVerb::Fail,
+        EndVerb::Release,
+        EndVerb::Park,
+        EndVerb::CancelAck,
+    ];
+
     /// The verb as people and the wire spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -155,28 +372,89 @@ impl EndVerb {
             EndVerb::Decline => "decline",
             EndVerb::Complete => "complete",
             EndVerb::Fail => "fail",
+            EndVerb::Release => "release",
+            EndVerb::Park => "park",
+            EndVerb::CancelAck => "cancel_ack",
         }
     }
 }
 
+/// A key under which work is recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DedupRow {
+    /// Of which queue.
+    pub queue: Name,
+    /// The key.
+    pub key: Name,
+    /// The task that has it.
+    pub task: TaskId,
+    /// How long it counts, and what happens to the second.
+    pub mode: DedupMode,
+    /// Wall clock of the first submit.
+    pub anchor_ms: u64,
+    /// How the task ended, if it did and the key still counts.
+    pub ended: Option<(State, Generation)>,
+}
+
+/// A schedule, and how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleRow {
+    /// What was set.
+    pub schedule: Arc<Schedule>,
+    /// Wall clock of the newest slot that was handled, or of when the schedule was set.
+    pub handled_ms: u64,
+    /// The task of the newest slot that fired.
+    pub last_task: Option<TaskId>,
+    /// Tasks that it submitted.
+    pub fired: u64,
+    /// Slots that passed without one.
+    pub skipped: u64,
+}
+
+static NOTHING: LazyLock<Details> =
+    LazyLock::new(|| Details { event_seq: 1, ..Details::default() });
+
 impl TaskRow {
+    /// What happened to it so far.
+    #[must_use]
+    pub fn details(&self) -> &Details {
+        self.details.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// What happened to it so far, to add to.
+    pub fn details_mut(&mut self) -> &mut Details {
+        let (event_seq, updated_ms) = (1, self.submitted_ms);
+        self.details.get_or_insert_with(|| {
+            Box::new(Details { event_seq, updated_ms, ..Details::default() })
+        })
+    }
+
     /// The state without its details.
     #[must_use]
     pub fn state(&self) -> State {
-        match self.phase {
-            Phase::Scheduled { .. } => State::Scheduled,
+        match &self.phase {
+            Phase::Held => State::Held,
+            Phase::Scheduled(_) => State::Scheduled,
             Phase::Ready => State::Ready,
             Phase::Offered(_) => State::Offered,
             Phase::Running(_) => State::Running,
-            Phase::Completed { .. } => State::Completed,
-            Phase::Dead { .. } => State::Dead,
+            Phase::Parked => State::Parked,
+            Phase::Over(end) => match end.how {
+                Ending::Completed => State::Completed,
+                Ending::Dead(_) => State::Dead,
+                Ending::Cancelled(_) => State::Cancelled,
+            },
         }
     }
 
-    /// Completed or dead: out of memory, read from the store when somebody asks.
+    /// Where its row stands.
     #[must_use]
-    pub fn is_terminal(&self) -> bool {
-        matches!(self.phase, Phase::Completed { .. } | Phase::Dead { .. })
+    pub fn shelf(&self) -> Shelf {
+        match self.state() {
+            State::Completed | State::Cancelled => Shelf::Done,
+            State::Dead => Shelf::Dead,
+            _ => Shelf::Open,
+        }
     }
 
     /// Who holds the lease, if there is one.
@@ -188,51 +466,82 @@ impl TaskRow {
         }
     }
 
+    /// How it ended, if it did.
+    #[must_use]
+    pub fn end(&self) -> Option<&End> {
+        match &self.phase {
+            Phase::Over(end) => Some(end),
+            _ => None,
+        }
+    }
+
     /// Everything worth showing, with the parts that are kept elsewhere.
     #[must_use]
     pub fn view(&self, progress: Option<Arc<[u8]>>, result: Option<Arc<[u8]>>) -> TaskView {
-        let (agent, dead) = match &self.phase {
-            Phase::Scheduled { .. } | Phase::Ready => (None, None),
-            Phase::Offered(holder) | Phase::Running(holder) => (Some(holder.agent.clone()), None),
-            Phase::Completed { by } => (Some(by.clone()), None),
-            Phase::Dead { reason, by } => (Some(by.clone()), Some(*reason)),
+        let details = self.details();
+        let end = self.end();
+        let holder = self.holder().map(|holder| holder.agent.clone());
+        let edge =
+            |edge: &Edge| AfterView { task: edge.task, on: edge.on, is_blocked: edge.is_blocked };
+        let question = |asked: &Asked| QuestionView {
+            key: asked.key.clone(),
+            text: asked.text.clone(),
+            answer: asked.answer.clone(),
         };
         TaskView {
             task: self.task,
-            queue: self.queue.clone(),
+            queue: self.spec.queue.clone(),
+            key: self.spec.key.clone(),
             state: self.state(),
             generation: self.generation,
-            band: self.band,
-            needs: self.needs.to_vec(),
-            agent,
-            attempts: self.attempts,
-            attempts_max: self.attempts_max,
-            lost: self.lost,
+            event_seq: details.event_seq,
+            band: self.spec.band,
+            needs: self.spec.needs.to_vec(),
+            agent: holder.or_else(|| end?.by.clone()),
+            attempts: details.attempts,
+            attempts_max: self.spec.attempts_max,
+            lost: details.lost,
+            offers_expired: details.offers_expired,
+            declines: details.declines,
+            releases: details.releases,
+            redrives: details.redrives,
+            excluded: details.excluded.to_vec(),
             submitted_ms: self.submitted_ms,
-            updated_ms: self.updated_ms,
+            updated_ms: details.updated_ms.max(self.submitted_ms),
+            due_ms: match &self.phase {
+                Phase::Scheduled(wait) => Some(wait.due_ms()),
+                _ => None,
+            },
+            after: details.after.iter().map(edge).collect(),
+            version: details.version,
+            parent: details.parent.map(|parent| parent.task),
+            questions: details.questions.iter().map(question).collect(),
+            is_waiting: details.parking.is_some() && self.holder().is_some(),
+            is_cancelling: details.cancelling.is_some(),
             payload: Arc::from([]),
             progress,
+            progress_seq: details.progress_seq,
             result,
-            error: self.error.clone(),
-            dead,
+            errors: details.failures.clone(),
+            dead: end.and_then(|end| match end.how {
+                Ending::Dead(reason) => Some(reason),
+                _ => None,
+            }),
+            cancelled: end.and_then(|end| match &end.how {
+                Ending::Cancelled(reason) => Some(reason.clone()),
+                _ => None,
+            }),
         }
     }
 }
 
-/// What the core must be shown before it can handle a command about a task that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The row of this task, if the store has it,
-    pub task: TaskId,
-    /// and its result too, if it has one.
-    pub result: bool,
-}
-
-/// The answer to [`Wanted`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Loaded {
-    /// The stored row.
-    pub row: TaskRow,
-    /// The stored result; `None` if it was not wanted or there is none.
-    pub result: Option<Arc<[u8]>>,
+impl Wait {
+    /// Wall clock at which it is over, if nobody touches that clock.
+    #[must_use]
+    pub fn due_ms(&self) -> u64 {
+        match self {
+            Wait::Until { wall_ms } => *wall_ms,
+            Wait::For { delay_ms, anchor_ms, .. } => anchor_ms.saturating_add(*delay_ms),
+        }
+    }
 }

@@ -7,17 +7,18 @@
 //!
 //! Nothing is logged here. A crash during a restart is the same restart once more.
 
-use super::command::{Now, TaskId, Tick};
-use super::limits::CoreConfig;
-use super::queue::band_offset_ms;
+use super::Core;
+use super::backlog::band_offset_ms;
+use super::command::{Name, Now, TaskId};
+use super::limits::{CoreConfig, Order};
+use super::live::Due;
 use super::record::{Holder, Phase, Record, TaskRow};
 use super::task::Task;
-use super::{Core, Timer};
 
 impl Core {
     /// A core that goes on where the stored records end. `load` is called once and must call its
     /// argument with every record of the store's scan, in any order; rows of tasks that are over
-    /// are skipped.
+    /// are counted and let go.
     ///
     /// # Errors
     /// Whatever `load` failed with; nothing of the core is left then.
@@ -27,59 +28,131 @@ impl Core {
         load: impl FnOnce(&mut dyn FnMut(Record)) -> Result<(), E>,
     ) -> Result<Core, E> {
         let mut core = Core::new(config);
+        core.now = now;
         load(&mut |record| match record {
             Record::Task(row) => core.restore_task(*row, now),
             Record::TaskIdBound(bound) => core.skip_ids(bound),
-            Record::Body { .. } => {}
+            Record::EpochBound(bound) => core.next_epoch = core.next_epoch.max(bound),
+            Record::Dedup(row) => core.learn_dedup(row, now),
+            Record::Queue { queue, settings } => {
+                core.queues.set(&queue, settings);
+                core.backlog.set_fair(&queue, settings.order == Order::Fair);
+            }
+            Record::Schedule(row) => core.learn_schedule(*row),
+            Record::Body { .. }
+            | Record::ScheduleRemoved { .. }
+            | Record::Forget { .. }
+            | Record::LeftDead { .. }
+            | Record::DedupFreed { .. } => {}
         })?;
         core.task_id_bound = core.next_task;
+        core.epoch_bound = core.next_epoch;
         // Whatever becomes eligible from now on has to stand behind what was eligible before.
         core.virtual_start_ms = core.virtual_start_ms.saturating_sub(now.tick.0);
+        core.close_queues();
         core.filled.clear();
+        // What is to be forgotten by now, and when the next time comes, is known to the store.
+        core.retire_at(now.wall_ms);
         Ok(core)
     }
 
-    fn restore_task(&mut self, row: TaskRow, now: Now) {
+    fn restore_task(&mut self, mut row: TaskRow, now: Now) {
         let id = row.task;
+        let state = row.state();
         self.skip_ids(TaskId(id.0 + 1));
-        if row.is_terminal() {
+        self.queues.count(&row.spec.queue, id, None, Some(state));
+        if state.is_terminal() {
             return;
         }
-        let eligible_ms = row.place_ms.saturating_sub(band_offset_ms(row.band));
+        let eligible_ms = row.place_ms.saturating_sub(band_offset_ms(row.spec.band));
         self.virtual_start_ms = self.virtual_start_ms.max(eligible_ms + 1);
-        self.backlog.count_opened(&row.queue);
-        let task = self.tasks.entry(id).insert(Box::new(Task::open(row))).into_mut();
+        row.spec = self.specs.share((*row.spec).clone());
+        for edge in &row.details().after {
+            self.dependents.add(edge.task, id);
+        }
+        if let Some(parent) = row.details().parent {
+            self.children.add(parent.task, id);
+        }
+        self.admit(Task::open(row));
+        self.restore_timers(id, now);
+        let task = self.tasks.get_mut(id).expect("admitted above");
         match task.row.phase.clone() {
             Phase::Ready => {
-                self.backlog.push(&task.row);
+                self.backlog.push(&task.row, &mut self.eligible);
             }
-            Phase::Scheduled { delay_ms, anchor_ms } => {
-                let waited_ms = now.wall_ms.saturating_sub(anchor_ms);
-                let due = Tick(now.tick.0.saturating_add(delay_ms.saturating_sub(waited_ms)));
-                task.timer = Some(due);
-                self.deadlines.set(due, Timer::Due(id));
-            }
-            Phase::Offered(holder) => {
-                self.restore_lease(id, &holder, self.config.offer_ms, now);
-                let patience_ms = self.config.offer_ms.max(self.config.restart_grace_ms);
-                self.start_offer(id, now.tick.0 + patience_ms);
-            }
+            Phase::Offered(holder) => self.restore_lease(id, &holder, self.config.offer_ms, now),
             Phase::Running(holder) => {
-                let lease_ms = task.row.lease_ms;
+                let lease_ms = task.row.spec.patience.lease_ms;
                 self.restore_lease(id, &holder, lease_ms, now);
             }
-            Phase::Completed { .. } | Phase::Dead { .. } => {}
+            Phase::Held | Phase::Scheduled(_) | Phase::Parked | Phase::Over(_) => {}
+        }
+        self.arm(id);
+    }
+
+    fn restore_timers(&mut self, id: TaskId, now: Now) {
+        let at = self.moment(now);
+        let patience_ms = self.config.offer_ms.max(self.config.restart_grace_ms);
+        let grace = now.tick.after(self.config.restart_grace_ms);
+        let task = self.tasks.get_mut(id).expect("admitted by the caller");
+        let details = task.row.details();
+        let since_ms = details.redriven_ms.unwrap_or(task.row.submitted_ms);
+        let was_accepted = details.was_accepted;
+        let (cancelling, parking) = (details.cancelling.clone(), details.parking.clone());
+        task.start_patience(now.tick, now.wall_ms.saturating_sub(since_ms));
+        if was_accepted {
+            task.clear(Due::Queue);
+        }
+        match task.row.phase.clone() {
+            Phase::Scheduled(_) => task.start_wait(at),
+            Phase::Offered(_) => task.set(Due::Offer, now.tick.after(patience_ms)),
+            Phase::Running(holder) => {
+                // How much of the attempt was over is not known; it is counted anew.
+                task.begin_attempt(now.tick);
+                if let Some(parking) = parking {
+                    task.clear(Due::Attempt);
+                    task.clear(Due::Progress);
+                    let gone_ms = now.wall_ms.saturating_sub(parking.anchor_ms);
+                    let left_ms = parking.hold_ms.saturating_sub(gone_ms);
+                    task.set(Due::Hold, now.tick.after(left_ms));
+                }
+                if let Some(fixed_ms) = holder.fixed_ms {
+                    task.set(Due::Lease, now.tick.after(fixed_ms).max(grace));
+                }
+                if let Some(cancelling) = cancelling {
+                    let gone_ms = now.wall_ms.saturating_sub(cancelling.anchor_ms);
+                    let left_ms = cancelling.grace_ms.saturating_sub(gone_ms);
+                    task.set(Due::Cancel, now.tick.after(left_ms));
+                }
+            }
+            Phase::Parked => {
+                if let Some(parking) = parking {
+                    let gone_ms = now.wall_ms.saturating_sub(parking.anchor_ms);
+                    let left_ms = parking.park_ms.saturating_sub(gone_ms);
+                    task.set(Due::Park, now.tick.after(left_ms));
+                }
+            }
+            Phase::Held | Phase::Ready | Phase::Over(_) => {}
         }
     }
 
     fn restore_lease(&mut self, id: TaskId, holder: &Holder, length_ms: u64, now: Now) {
-        let grace = Tick(now.tick.0 + self.config.restart_grace_ms);
-        let until = Tick(now.tick.0.saturating_add(length_ms)).max(grace);
-        if let Some(task) = self.tasks.get_mut(&id) {
-            task.lease_floor = grace;
+        let spec = self.tasks[id].row.spec.clone();
+        self.backlog.count_lease(&spec);
+        let grace = now.tick.after(self.config.restart_grace_ms);
+        let until = now.tick.after(length_ms).max(grace);
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.live().lease_floor = grace;
         }
         self.agents.adopt(holder, id, now.tick, until);
-        self.watch(&holder.agent, until);
+        self.watch_leases(&holder.agent, until);
+    }
+
+    fn close_queues(&mut self) {
+        let closed: Vec<Name> = self.queues.closed();
+        for queue in closed {
+            self.backlog.close(&queue);
+        }
     }
 
     fn skip_ids(&mut self, bound: TaskId) {

@@ -1,112 +1,167 @@
 //! One task: its states and the arrows between them.
 //!
 //! ```text
-//!   submit (T3)                                     complete (T25)
-//!     |                         +-----------------------------------> completed
-//!     v         grant (T9)      |  accept (T10)
-//!   ready ----------------> offered ------------> running --complete-> completed
-//!    ^  ^                    |   |                  |  |
-//!    |  |  decline (T12)     |   |                  |  |
-//!    |  +-- offer expired ---+   +------ fail (T26, rule R) ---------> dead
-//!    |  |   (T13), lost (T18)                          |         (also by decline, offer
-//!    |  +-- lost (T18) --------------------------------+          expired and lost, at
-//!    |                                                 |          their limits)
-//!    +-- due (T8) -- scheduled <---- back-off ---------+
+//!   submit (T1-T3)
+//!     |
+//!     +--> held --(T6)--+                              complete (T25)
+//!     |                 v        grant (T9)    +-----------------------------> completed
+//!     +-----------> ready --------------> offered --accept (T10)--> running -> completed
+//!     |              ^  ^                  |   |                     |  |
+//!     |              |  |  decline (T12)   |   |  fail, time-out (T26, T27, rule R)
+//!     |              |  +-- expired (T13) -+   |                     |  +----> dead
+//!     |              |  +-- lost (T18), handed back (T28) -----------+
+//!     |              |                                               |
+//!     +-> scheduled -+ due (T8)  <------------- back-off ------------+
+//!
+//!   every open state: cancelled (T35-T40), out of its time (T44, T45)
+//!   dead: redriven (T46), discarded (T47)
 //! ```
 //!
-//! One method per arrow. A method changes the row and nothing else: who is told, what is logged
-//! and which timer starts follows from the phase the task is in afterwards (`core/mod.rs`). Each
-//! method asserts the phase it starts from; whether an agent *may* do it was judged by
-//! `core/fence.rs`.
+//! One method per arrow. A method changes the row and the task's own timers and nothing else: who
+//! is told, what is logged and which agent is freed follows from the states before and after
+//! (`core/mod.rs`). Each method asserts the phase it starts from; whether an agent *may* do it was
+//! judged by `core/fence.rs`.
 //!
-//! The generation rises on every grant and on every revocation, never when the holder itself
-//! brings the task to its end.
+//! The generation rises on every grant, on every revocation and on a redrive, never when the
+//! holder itself brings the task to its end.
 
 use std::sync::Arc;
 
-use super::command::{DeadReason, Generation, Name, State, Submit, TaskId, Tick};
-use super::limits::{CoreConfig, ERROR_BYTES_MAX};
-use super::queue::band_offset_ms;
-use super::record::{EndVerb, Holder, LeaseEnd, Phase, TaskRow};
+use super::backlog::band_offset_ms;
+use super::command::{
+    DeadReason, Failure, Generation, Name, Progress, Question, Retry, Spec, State, TaskId, Tick,
+};
+use super::limits::{
+    CoreConfig, ERROR_BYTES_MAX, FAILURES_MAX, OLD_ERROR_BYTES_MAX, PROGRESS_BYTES_MAX,
+};
+use super::live::{Due, Live, NEVER};
+use super::record::{
+    Asked, Cancelling, Edge, End, EndVerb, Ending, Holder, LeaseEnd, Parking, Phase, TaskRow, Wait,
+};
 
 /// An open task: its durable row and what only matters while the broker runs.
 #[derive(Debug)]
 pub(super) struct Task {
     /// What the store knows.
     pub(super) row: TaskRow,
-    /// Newest report of the present holder.
-    pub(super) progress: Option<Arc<[u8]>>,
-    /// The one timer of its own that it has: end of the wait or of the offer.
-    pub(super) timer: Option<Tick>,
-    /// Its lease does not end before this, however silent the agent (set by a restart).
-    pub(super) lease_floor: Tick,
+    /// What most waiting tasks have nothing of.
+    pub(super) live: Option<Box<Live>>,
+    /// The deadline at which it is looked at next; [`NEVER`] if none is set.
+    pub(super) armed: Tick,
 }
 
-/// The failure of an attempt, as its holder reports it.
-#[derive(Debug)]
-pub(super) struct Failure<'a> {
-    /// For people.
-    pub(super) error: &'a str,
-    /// Whether another attempt could help.
-    pub(super) retryable: bool,
-    /// Not before this long.
-    pub(super) retry_after_ms: Option<u64>,
-    /// Fingerprint of the operation.
-    pub(super) digest: u64,
-}
-
-/// When something happens, in both of the core's measures.
+/// When something happens, in the core's measures.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
+    /// Monotone clock; timers are set on it.
+    pub(super) tick: Tick,
     /// The core's own time line, which goes on across restarts; places are measured on it.
     pub(super) virtual_ms: u64,
     /// Wall clock.
     pub(super) wall_ms: u64,
 }
 
+/// The failure of an attempt.
+#[derive(Debug)]
+pub(super) struct Failed<'a> {
+    /// For people.
+    pub(super) error: &'a str,
+    /// What may follow.
+    pub(super) retry: Retry,
+    /// What it is dead of if nothing does.
+    pub(super) reason: DeadReason,
+}
+
 impl Task {
-    /// T3: a new task, ready.
-    pub(super) fn submit(task: TaskId, submit: Submit, at: Moment) -> Task {
-        Task::open(TaskRow {
+    /// A new task, ready (T3).
+    pub(super) fn submit(task: TaskId, spec: Arc<Spec>, at: Moment) -> Task {
+        let place_ms = at.virtual_ms + band_offset_ms(spec.band);
+        let mut task = Task::open(TaskRow {
             task,
-            queue: submit.queue,
-            needs: submit.needs.into(),
-            band: submit.band,
-            attempts_max: submit.attempts_max,
-            lease_ms: submit.lease_ms,
+            spec,
             phase: Phase::Ready,
             generation: Generation(0),
-            place_ms: at.virtual_ms + band_offset_ms(submit.band),
-            attempts: 0,
-            lost: 0,
-            offers_expired: 0,
-            declines: 0,
-            excluded: Arc::default(),
-            last_end: None,
-            error: None,
+            place_ms,
             submitted_ms: at.wall_ms,
-            updated_ms: at.wall_ms,
-        })
+            details: None,
+        });
+        task.start_patience(at.tick, 0);
+        task
     }
 
-    /// A task as the store has it.
+    /// A task as the store has it, without its timers.
     pub(super) fn open(row: TaskRow) -> Task {
-        Task { row, progress: None, timer: None, lease_floor: Tick(0) }
+        Task { row, live: None, armed: NEVER }
     }
 
-    /// T8: the wait is over; it queues behind what is eligible already.
+    /// T1: a new task waits for others, and afterwards perhaps for a time.
+    pub(super) fn hold(&mut self, edges: Vec<Edge>, start: Option<Wait>) {
+        let details = self.row.details_mut();
+        details.after = edges;
+        details.start = start;
+        self.row.phase = Phase::Held;
+    }
+
+    /// T2: a new task waits for a time.
+    pub(super) fn schedule(&mut self, start: Wait, at: Moment) {
+        self.row.phase = Phase::Scheduled(Box::new(start));
+        self.start_wait(at);
+    }
+
+    /// T6: no other task is waited for any more.
+    pub(super) fn unhold(&mut self, at: Moment) {
+        assert_eq!(self.row.state(), State::Held, "only a held task is let go");
+        match self.row.details_mut().start.take() {
+            Some(start) if start.due_ms() > at.wall_ms => {
+                self.turn(Phase::Scheduled(Box::new(start)), at);
+                self.start_wait(at);
+            }
+            _ => {
+                self.row.place_ms = self.new_place(at);
+                self.turn(Phase::Ready, at);
+            }
+        }
+    }
+
+    /// T4, *debounce*: the wait is another one now.
+    pub(super) fn postpone(&mut self, wait: Wait, at: Moment) {
+        assert_eq!(self.row.state(), State::Scheduled, "only a waiting task is postponed");
+        self.turn(Phase::Scheduled(Box::new(wait)), at);
+        self.start_wait(at);
+    }
+
+    /// T8: the wait is over; it queues behind what is eligible already, unless it was handed back.
     pub(super) fn due(&mut self, at: Moment) {
-        assert!(matches!(self.row.phase, Phase::Scheduled { .. }), "only a waiting task is due");
-        self.row.place_ms = at.virtual_ms + band_offset_ms(self.row.band);
+        let Phase::Scheduled(wait) = &self.row.phase else {
+            unreachable!("only a waiting task is due");
+        };
+        let keeps_place = matches!(**wait, Wait::For { keeps_place: true, .. });
+        if !keeps_place {
+            self.row.place_ms = self.new_place(at);
+        }
+        self.clear(Due::Start);
         self.turn(Phase::Ready, at);
     }
 
     /// T9: offered to `holder`, under a generation that nobody was ever given before.
-    pub(super) fn grant(&mut self, holder: Holder, at: Moment) {
-        assert!(matches!(self.row.phase, Phase::Ready), "only a ready task is granted");
+    pub(super) fn grant(&mut self, holder: Arc<Holder>, offer_ms: u64, at: Moment) {
+        assert_eq!(self.row.state(), State::Ready, "only a ready task is granted");
         self.row.generation.0 += 1;
-        self.lease_floor = Tick(0);
+        self.live().lease_floor = Tick(0);
+        self.set(Due::Offer, at.tick.after(offer_ms));
         self.turn(Phase::Offered(holder), at);
+    }
+
+    /// T9 and T10 at once: taken by `holder`, who asked for it.
+    pub(super) fn take(&mut self, holder: Arc<Holder>, at: Moment) {
+        assert_eq!(self.row.state(), State::Ready, "only a ready task is taken");
+        self.row.generation.0 += 1;
+        self.live().lease_floor = Tick(0);
+        if let Some(fixed_ms) = holder.fixed_ms {
+            self.set(Due::Lease, at.tick.after(fixed_ms));
+        }
+        self.begin_attempt(at.tick);
+        self.turn(Phase::Running(holder), at);
     }
 
     /// T10: the holder takes the offer.
@@ -115,222 +170,563 @@ impl Task {
             unreachable!("only an offered task is accepted");
         };
         let holder = holder.clone();
+        self.clear(Due::Offer);
+        self.begin_attempt(at.tick);
         self.turn(Phase::Running(holder), at);
     }
 
-    /// T12: the holder refuses the offer. It keeps its place, and that agent is not asked again.
-    pub(super) fn decline(&mut self, digest: u64, config: &CoreConfig, at: Moment) {
+    /// T12: the holder refuses the offer. It keeps its place; that agent is not asked again, or
+    /// nobody is for a while.
+    pub(super) fn decline(&mut self, retry_ms: Option<u64>, config: &CoreConfig, at: Moment) {
         let agent = self.end_lease();
-        self.row.declines += 1;
         self.row.generation.0 += 1;
-        let generation = Generation(self.row.generation.0 - 1);
-        let mut excluded = self.row.excluded.to_vec();
-        if let Err(gap) = excluded.binary_search(&agent) {
-            excluded.insert(gap, agent.clone());
+        let details = self.row.details_mut();
+        details.declines += 1;
+        if details.declines >= config.declines_max {
+            return self.die(DeadReason::Rejected, Some(agent), at);
         }
-        self.row.excluded = excluded.into();
-        let exhausted = self.row.declines >= config.declines_max;
-        self.back_or_dead(exhausted, DeadReason::Rejected, agent.clone(), at);
-        self.remember(generation, agent, EndVerb::Decline, digest);
+        if let Some(delay_ms) = retry_ms {
+            return self.wait_in_place(delay_ms, at);
+        }
+        let mut excluded = details.excluded.to_vec();
+        if let Err(gap) = excluded.binary_search(&agent) {
+            excluded.insert(gap, agent);
+        }
+        details.excluded = excluded.into();
+        self.turn(Phase::Ready, at);
     }
 
     /// T13 and, before it was accepted, T18: nobody answered the offer.
     pub(super) fn expire_offer(&mut self, config: &CoreConfig, at: Moment) {
-        assert!(matches!(self.row.phase, Phase::Offered(_)), "only an offer expires");
+        assert_eq!(self.row.state(), State::Offered, "only an offer expires");
         let agent = self.end_lease();
-        self.row.offers_expired += 1;
         self.row.generation.0 += 1;
-        let exhausted = self.row.offers_expired >= config.offers_max;
-        self.back_or_dead(exhausted, DeadReason::Lost, agent, at);
+        let details = self.row.details_mut();
+        details.offers_expired += 1;
+        let is_exhausted = details.offers_expired >= config.offers_max;
+        self.back_or_dead(is_exhausted, agent, at);
     }
 
     /// T18: the holder of running work vanished. The system failed the task, so it keeps its
     /// place and no attempt is counted.
     pub(super) fn lose(&mut self, config: &CoreConfig, at: Moment) {
-        assert!(matches!(self.row.phase, Phase::Running(_)), "only running work is lost");
+        assert_eq!(self.row.state(), State::Running, "only running work is lost");
         let agent = self.end_lease();
-        self.row.lost += 1;
         self.row.generation.0 += 1;
-        let exhausted = self.row.lost >= config.lost_max;
-        self.back_or_dead(exhausted, DeadReason::Lost, agent, at);
+        let details = self.row.details_mut();
+        details.lost += 1;
+        let is_exhausted = details.lost >= config.lost_max;
+        self.back_or_dead(is_exhausted, agent, at);
+    }
+
+    /// T43: an operator takes it away; nothing is counted.
+    pub(super) fn reclaim(&mut self, at: Moment) {
+        self.end_lease();
+        self.row.generation.0 += 1;
+        self.turn(Phase::Ready, at);
     }
 
     /// T25: done.
-    pub(super) fn complete(&mut self, digest: u64, at: Moment) {
+    pub(super) fn complete(&mut self, at: Moment) {
         let agent = self.end_lease();
-        self.turn(Phase::Completed { by: agent.clone() }, at);
-        self.remember(self.row.generation, agent, EndVerb::Complete, digest);
+        self.row.details_mut().has_result = true;
+        self.end(Ending::Completed, Some(agent), at);
     }
 
-    /// T26: the attempt failed; rule R decides what follows.
-    pub(super) fn fail(&mut self, failure: &Failure<'_>, config: &CoreConfig, at: Moment) {
+    /// T26: the attempt failed, says its holder; rule R decides what follows.
+    pub(super) fn fail(&mut self, failed: &Failed<'_>, config: &CoreConfig, at: Moment) {
+        self.note_accepted();
         let agent = self.end_lease();
-        let generation = self.row.generation;
-        self.row.attempts += 1;
-        self.row.error = Some(truncated(failure.error).into());
-        let phase = if !failure.retryable {
-            Phase::Dead { reason: DeadReason::NonRetryable, by: agent.clone() }
-        } else if self.row.attempts >= self.row.attempts_max {
-            Phase::Dead { reason: DeadReason::Failed, by: agent.clone() }
-        } else {
+        self.count_attempt(failed.error, agent.clone(), at);
+        self.retry(failed, agent, config, at);
+    }
+
+    /// T27: the attempt ran out of time; rule R decides what follows.
+    pub(super) fn time_out(&mut self, error: &str, config: &CoreConfig, at: Moment) {
+        let agent = self.end_lease();
+        self.count_attempt(error, agent.clone(), at);
+        let failed =
+            Failed { error, retry: Retry::Backoff { at_least_ms: 0 }, reason: DeadReason::Timeout };
+        if !self.retry(&failed, agent, config, at) {
+            // A retry has raised it already.
             self.row.generation.0 += 1;
-            let backoff_ms = config.backoff.delay_ms(self.row.task, self.row.attempts);
-            match failure.retry_after_ms.unwrap_or(0).max(backoff_ms) {
-                0 => {
-                    self.row.place_ms = at.virtual_ms + band_offset_ms(self.row.band);
-                    Phase::Ready
-                }
-                delay_ms => Phase::Scheduled { delay_ms, anchor_ms: at.wall_ms },
+        }
+    }
+
+    /// T28: the holder hands it back. No attempt is counted, and it keeps its place.
+    pub(super) fn release(&mut self, delay_ms: u64, at: Moment) {
+        self.note_accepted();
+        self.end_lease();
+        self.row.generation.0 += 1;
+        self.row.details_mut().releases += 1;
+        if delay_ms == 0 { self.turn(Phase::Ready, at) } else { self.wait_in_place(delay_ms, at) }
+    }
+
+    /// T29: its holder asks; what was asked before is known.
+    pub(super) fn ask(&mut self, questions: Vec<Question>) {
+        let asked = &mut self.row.details_mut().questions;
+        for Question { key, text, default } in questions {
+            if !asked.iter().any(|known| known.key == key) {
+                asked.push(Asked { key, text, default, answer: None });
             }
+        }
+    }
+
+    /// Something about it changed that has no arrow of its own.
+    pub(super) fn note(&mut self, at: Moment) {
+        self.turn(self.row.phase.clone(), at);
+    }
+
+    /// T29: its holder waits with the task; its other clocks stand still meanwhile.
+    pub(super) fn wait_for_answers(&mut self, mut parking: Parking, at: Moment) {
+        parking.attempt_left_ms = match &self.row.details().parking {
+            Some(former) => former.attempt_left_ms,
+            None => self.timer(Due::Attempt).0.saturating_sub(at.tick.0),
+        };
+        self.clear(Due::Attempt);
+        self.clear(Due::Progress);
+        self.set(Due::Hold, at.tick.after(parking.hold_ms));
+        self.row.details_mut().parking = Some(Box::new(parking));
+    }
+
+    /// T30: all answers are there, and its holder goes on.
+    pub(super) fn go_on(&mut self, at: Moment) {
+        let parking = self.row.details_mut().parking.take();
+        let left_ms = parking.map_or(0, |parking| parking.attempt_left_ms);
+        self.clear(Due::Hold);
+        self.set(Due::Attempt, at.tick.after(left_ms));
+        self.prove_progress(at);
+        self.turn(self.row.phase.clone(), at);
+    }
+
+    /// T31: set aside, without a holder.
+    pub(super) fn park(&mut self, at: Moment) {
+        let parking = self.row.details_mut().parking.take();
+        self.end_lease();
+        self.row.generation.0 += 1;
+        let mut parking = parking.expect("only what waits is set aside");
+        parking.anchor_ms = at.wall_ms;
+        self.set(Due::Park, at.tick.after(parking.park_ms));
+        self.row.details_mut().parking = Some(parking);
+        self.turn(Phase::Parked, at);
+    }
+
+    /// T32: what it waited for is there; it has its old place.
+    pub(super) fn unpark(&mut self, at: Moment) {
+        assert_eq!(self.row.state(), State::Parked, "only what was set aside comes back");
+        self.row.details_mut().parking = None;
+        self.clear(Due::Park);
+        self.turn(Phase::Ready, at);
+    }
+
+    /// T33.
+    pub(super) fn take_answer(&mut self, key: &Name, value: Arc<[u8]>, at: Moment) {
+        for asked in &mut self.row.details_mut().questions {
+            if asked.key == *key {
+                asked.answer = Some(value.clone());
+            }
+        }
+        self.turn(self.row.phase.clone(), at);
+    }
+
+    /// T34: what it waits for and nobody answered is answered by its default.
+    pub(super) fn take_defaults(&mut self) {
+        let details = self.row.details_mut();
+        let keys = details.parking.as_ref().map_or(&[][..], |parking| &parking.keys);
+        for asked in &mut details.questions {
+            if asked.answer.is_none() && keys.contains(&asked.key) {
+                asked.answer.clone_from(&asked.default);
+            }
+        }
+    }
+
+    /// The answer to a question, if there is one.
+    pub(super) fn answer(&self, key: &Name) -> Option<&Arc<[u8]>> {
+        let asked = self.row.details().questions.iter().find(|asked| asked.key == *key);
+        asked?.answer.as_ref()
+    }
+
+    /// T50, T51: another spec, and perhaps another start.
+    pub(super) fn edit(&mut self, spec: Arc<Spec>, start: Option<Option<Wait>>, at: Moment) {
+        let former = std::mem::replace(&mut self.row.spec, spec);
+        let spec = self.row.spec.clone();
+        let eligible_ms = self.row.place_ms.saturating_sub(band_offset_ms(former.band));
+        self.row.place_ms = eligible_ms + band_offset_ms(spec.band);
+        let (old, new) = (former.patience, spec.patience);
+        self.limit(Due::Attempt, Some(old.attempt_ms), Some(new.attempt_ms), at);
+        self.limit(Due::Progress, old.progress_ms, new.progress_ms, at);
+        self.limit(Due::Total, old.total_ms, new.total_ms, at);
+        if !self.row.details().was_accepted {
+            self.limit(Due::Queue, old.queue_ms, new.queue_ms, at);
+        }
+        let details = self.row.details_mut();
+        details.version += 1;
+        if let Some(parking) = &mut details.parking {
+            let left_ms = parking.attempt_left_ms.saturating_add(new.attempt_ms);
+            parking.attempt_left_ms = left_ms.saturating_sub(old.attempt_ms);
+        }
+        let has_start = start.is_some();
+        if has_start {
+            self.clear(Due::Start);
+        }
+        let phase = match (start, self.row.state()) {
+            (Some(start), State::Held) => {
+                self.row.details_mut().start = start;
+                Phase::Held
+            }
+            (Some(Some(start)), State::Scheduled | State::Ready) => {
+                Phase::Scheduled(Box::new(start))
+            }
+            (Some(None), State::Scheduled) => {
+                self.row.place_ms = self.new_place(at);
+                Phase::Ready
+            }
+            _ => self.row.phase.clone(),
         };
         self.turn(phase, at);
-        self.remember(generation, agent, EndVerb::Fail, failure.digest);
+        if has_start {
+            self.start_wait(at);
+        }
+    }
+
+    /// A time limit is another one, counted from where it was counted from. Where none was, only
+    /// the wall clock can tell how much is over.
+    fn limit(&mut self, due: Due, old_ms: Option<u64>, new_ms: Option<u64>, at: Moment) {
+        let (Some(new_ms), timer) = (new_ms, self.timer(due)) else { return };
+        match old_ms {
+            Some(old_ms) if timer != NEVER => {
+                self.set(due, Tick(timer.0.saturating_add(new_ms).saturating_sub(old_ms)));
+            }
+            None if matches!(due, Due::Total | Due::Queue) => {
+                let since_ms = self.row.details().redriven_ms.unwrap_or(self.row.submitted_ms);
+                let gone_ms = at.wall_ms.saturating_sub(since_ms);
+                self.set(due, at.tick.after(new_ms.saturating_sub(gone_ms)));
+            }
+            None if self.row.state() == State::Running && self.row.details().parking.is_none() => {
+                self.set(due, at.tick.after(new_ms));
+            }
+            _ => {}
+        }
+    }
+
+    /// T37, T45: its holder is asked to stop.
+    pub(super) fn ask_to_stop(&mut self, cancelling: Cancelling, at: Moment) {
+        assert_eq!(self.row.state(), State::Running, "only running work is asked to stop");
+        self.set(Due::Cancel, at.tick.after(cancelling.grace_ms));
+        let details = self.row.details_mut();
+        details.cancelling = Some(Box::new(cancelling));
+        self.turn(self.row.phase.clone(), at);
+    }
+
+    /// T37 again: there is less time to stop, never more.
+    pub(super) fn hurry(&mut self, grace_ms: u64, at: Moment) {
+        self.set(Due::Cancel, at.tick.after(grace_ms));
+        let cancelling = self.row.details_mut().cancelling.as_mut();
+        let cancelling = cancelling.expect("only what is to stop is hurried");
+        let gone_ms = at.wall_ms.saturating_sub(cancelling.anchor_ms);
+        cancelling.grace_ms = cancelling.grace_ms.min(gone_ms.saturating_add(grace_ms));
+        self.turn(self.row.phase.clone(), at);
+    }
+
+    /// T38, T40 by its holder, who stopped and perhaps left a result.
+    pub(super) fn stop(&mut self, has_result: bool, at: Moment) {
+        let agent = self.end_lease();
+        self.row.details_mut().has_result |= has_result;
+        self.end_stopped(agent, at);
+    }
+
+    /// T40 by the broker: whatever else would have become of it, it was to stop.
+    pub(super) fn stop_by_force(&mut self, at: Moment) {
+        let agent = self.end_lease();
+        self.row.generation.0 += 1;
+        self.end_stopped(agent, at);
+    }
+
+    /// T35, T36: called off before anybody worked on it.
+    pub(super) fn cancel(&mut self, reason: Arc<str>, at: Moment) {
+        let agent = self.end_lease_if_any();
+        self.end(Ending::Cancelled(reason), agent, at);
+    }
+
+    /// T7, T44, T45: given up before anybody worked on it.
+    pub(super) fn give_up(&mut self, reason: DeadReason, at: Moment) {
+        let agent = self.end_lease_if_any();
+        self.die(reason, agent, at);
+    }
+
+    /// T46: back from the dead letters. Failures are remembered, counters are not.
+    pub(super) fn redrive(&mut self, after: Vec<Edge>, delay_ms: u64, at: Moment) {
+        assert_eq!(self.row.state(), State::Dead, "only a dead task is redriven");
+        self.row.generation.0 += 1;
+        let details = self.row.details_mut();
+        (details.attempts, details.lost, details.offers_expired) = (0, 0, 0);
+        (details.declines, details.releases) = (0, 0);
+        details.excluded = Arc::default();
+        details.redrives += 1;
+        details.was_accepted = false;
+        details.parking = None;
+        details.redriven_ms = Some(at.wall_ms);
+        details.after = after;
+        let is_held = !details.after.is_empty();
+        self.row.place_ms = self.new_place(at);
+        self.start_patience(at.tick, 0);
+        let (anchor_ms, keeps_place) = (at.wall_ms, false);
+        let start = (delay_ms > 0).then_some(Wait::For { delay_ms, anchor_ms, keeps_place });
+        match start {
+            _ if is_held => {
+                self.row.details_mut().start = start;
+                self.turn(Phase::Held, at);
+            }
+            None => self.turn(Phase::Ready, at),
+            Some(start) => {
+                self.turn(Phase::Scheduled(Box::new(start)), at);
+                self.start_wait(at);
+            }
+        }
+    }
+
+    /// T47: given up for good.
+    pub(super) fn discard(&mut self, at: Moment) {
+        assert_eq!(self.row.state(), State::Dead, "only a dead task is discarded");
+        let by = self.row.end().and_then(|end| end.by.clone());
+        self.end(Ending::Cancelled("discarded".into()), by, at);
+    }
+
+    /// T20: its holder reports.
+    pub(super) fn report(&mut self, data: Arc<[u8]>, at: Moment) -> Progress {
+        let details = self.row.details_mut();
+        details.progress_seq += 1;
+        let seq = details.progress_seq;
+        self.live().progress = Some(data[..data.len().min(PROGRESS_BYTES_MAX)].into());
+        self.prove_progress(at);
+        self.turn(self.row.phase.clone(), at);
+        Progress { seq, data }
+    }
+
+    /// T22: its holder leaves something for the next one, under this number.
+    pub(super) fn checkpoint(&mut self, seq: u64, at: Moment) {
+        self.row.details_mut().checkpoint_seq = Some(seq);
+        self.prove_progress(at);
+    }
+
+    /// It gets on: the time between reports begins anew.
+    fn prove_progress(&mut self, at: Moment) {
+        if self.row.details().parking.is_some() {
+            return;
+        }
+        if let Some(progress_ms) = self.row.spec.patience.progress_ms {
+            self.set(Due::Progress, at.tick.after(progress_ms));
+        }
+    }
+
+    /// D: the other end of some of its edges is over.
+    pub(super) fn block(&mut self, task: TaskId, is_blocked: bool, at: Moment) {
+        for edge in &mut self.row.details_mut().after {
+            if edge.task == task {
+                edge.is_blocked = is_blocked;
+            }
+        }
+        self.turn(self.row.phase.clone(), at);
     }
 
     /// Number of the try that is being made or comes next; 1 for the first.
     pub(super) fn attempt(&self) -> u32 {
-        self.row.attempts + 1
+        self.row.details().attempts + 1
+    }
+
+    /// What is known of it only while the broker runs.
+    pub(super) fn live(&mut self) -> &mut Live {
+        self.live.get_or_insert_default()
+    }
+
+    /// Set one of its timers.
+    pub(super) fn set(&mut self, due: Due, at: Tick) {
+        self.live().set(due, at);
+    }
+
+    /// Stop one of its timers.
+    pub(super) fn clear(&mut self, due: Due) {
+        if let Some(live) = &mut self.live {
+            live.set(due, NEVER);
+        }
+    }
+
+    /// When one of its timers is due; [`NEVER`] if it is not set.
+    pub(super) fn timer(&self, due: Due) -> Tick {
+        self.live.as_ref().map_or(NEVER, |live| live.timer(due))
+    }
+
+    /// The soonest of its timers. That of its waiting time rests while somebody looks at it.
+    pub(super) fn soonest(&self) -> Option<(Tick, Due)> {
+        let rests = |due| due == Due::Queue && self.row.holder().is_some();
+        let timers = Due::ALL.into_iter().filter(|&due| !rests(due));
+        timers.map(|due| (self.timer(due), due)).filter(|(at, _)| *at != NEVER).min()
+    }
+
+    /// Begin to count its total and its waiting time, `gone_ms` of which are over.
+    pub(super) fn start_patience(&mut self, tick: Tick, gone_ms: u64) {
+        let patience = self.row.spec.patience;
+        let limits = [(Due::Total, patience.total_ms), (Due::Queue, patience.queue_ms)];
+        for (due, limit_ms) in limits {
+            match limit_ms {
+                Some(limit_ms) => self.set(due, tick.after(limit_ms.saturating_sub(gone_ms))),
+                None => self.clear(due),
+            }
+        }
+    }
+
+    /// Begin to count the time of a running attempt.
+    pub(super) fn begin_attempt(&mut self, tick: Tick) {
+        let patience = self.row.spec.patience;
+        self.note_accepted();
+        self.set(Due::Attempt, tick.after(patience.attempt_ms));
+        if let Some(progress_ms) = patience.progress_ms {
+            self.set(Due::Progress, tick.after(progress_ms));
+        }
+    }
+
+    fn note_accepted(&mut self) {
+        self.row.details_mut().was_accepted = true;
+        self.clear(Due::Queue);
+    }
+
+    /// Set the timer of a span of time that is waited for, of which some may be over. A wait for
+    /// the wall clock is not the task's own timer.
+    pub(super) fn start_wait(&mut self, at: Moment) {
+        let Phase::Scheduled(wait) = &self.row.phase else { return };
+        if let Wait::For { delay_ms, anchor_ms, .. } = **wait {
+            let waited_ms = at.wall_ms.saturating_sub(anchor_ms);
+            self.set(Due::Start, at.tick.after(delay_ms.saturating_sub(waited_ms)));
+        }
+    }
+
+    /// Remember how the holder ended its lease, to know the operation again.
+    pub(super) fn remember(
+        &mut self,
+        generation: Generation,
+        agent: Name,
+        verb: EndVerb,
+        digest: u64,
+    ) {
+        let outcome: State = self.row.state();
+        let end = LeaseEnd { generation, agent, verb, digest, outcome };
+        self.row.details_mut().last_end = Some(Box::new(end));
+    }
+
+    /// Rule R. Gives whether there is another attempt, which raises the generation.
+    fn retry(&mut self, failed: &Failed<'_>, agent: Name, config: &CoreConfig, at: Moment) -> bool {
+        let attempts = self.row.details().attempts;
+        if attempts >= self.row.spec.attempts_max && failed.retry != Retry::Never {
+            self.die(failed.reason, Some(agent), at);
+            return false;
+        }
+        let delay_ms = match failed.retry {
+            Retry::Never => {
+                self.die(DeadReason::NonRetryable, Some(agent), at);
+                return false;
+            }
+            Retry::Backoff { at_least_ms } => {
+                config.backoff.delay_ms(self.row.task, attempts).max(at_least_ms)
+            }
+            Retry::In(delay_ms) => delay_ms,
+        };
+        if self.timer(Due::Total) < at.tick.after(delay_ms) {
+            self.die(DeadReason::Deadline, Some(agent), at);
+            return false;
+        }
+        self.row.generation.0 += 1;
+        if delay_ms == 0 {
+            self.row.place_ms = self.new_place(at);
+            self.turn(Phase::Ready, at);
+        } else {
+            let wait = Wait::For { delay_ms, anchor_ms: at.wall_ms, keeps_place: false };
+            self.turn(Phase::Scheduled(Box::new(wait)), at);
+            self.start_wait(at);
+        }
+        true
+    }
+
+    fn count_attempt(&mut self, error: &str, agent: Name, at: Moment) {
+        let generation = self.row.generation;
+        let details = self.row.details_mut();
+        details.attempts += 1;
+        if let Some(last) = details.failures.last_mut() {
+            last.error = truncated(&last.error, OLD_ERROR_BYTES_MAX).into();
+        }
+        if details.failures.len() == FAILURES_MAX {
+            details.failures.remove(0);
+        }
+        let error = truncated(error, ERROR_BYTES_MAX).into();
+        details.failures.push(Failure { generation, agent, at_ms: at.wall_ms, error });
+    }
+
+    fn new_place(&self, at: Moment) -> u64 {
+        at.virtual_ms + band_offset_ms(self.row.spec.band)
+    }
+
+    fn wait_in_place(&mut self, delay_ms: u64, at: Moment) {
+        let wait = Wait::For { delay_ms, anchor_ms: at.wall_ms, keeps_place: true };
+        self.turn(Phase::Scheduled(Box::new(wait)), at);
+        self.start_wait(at);
     }
 
     fn end_lease(&mut self) -> Name {
-        self.progress = None;
-        self.row.holder().expect("only a leased task can lose its lease").agent.clone()
+        self.end_lease_if_any().expect("only a leased task can lose its lease")
     }
 
-    fn back_or_dead(&mut self, exhausted: bool, reason: DeadReason, by: Name, at: Moment) {
-        let phase = if exhausted { Phase::Dead { reason, by } } else { Phase::Ready };
-        self.turn(phase, at);
+    fn end_lease_if_any(&mut self) -> Option<Name> {
+        let agent = self.row.holder()?.agent.clone();
+        for due in Due::OF_LEASE {
+            self.clear(due);
+        }
+        self.row.details_mut().parking = None;
+        if let Some(live) = &mut self.live {
+            live.progress = None;
+        }
+        Some(agent)
+    }
+
+    fn end_stopped(&mut self, agent: Name, at: Moment) {
+        let cancelling = self.row.details_mut().cancelling.take();
+        let cancelling = cancelling.expect("only a task that is to stop is stopped");
+        let how = if cancelling.is_deadline {
+            Ending::Dead(DeadReason::Deadline)
+        } else {
+            Ending::Cancelled(cancelling.reason)
+        };
+        self.end(how, Some(agent), at);
+    }
+
+    fn back_or_dead(&mut self, is_exhausted: bool, agent: Name, at: Moment) {
+        if is_exhausted {
+            self.die(DeadReason::Lost, Some(agent), at);
+        } else {
+            self.turn(Phase::Ready, at);
+        }
+    }
+
+    fn die(&mut self, reason: DeadReason, by: Option<Name>, at: Moment) {
+        self.end(Ending::Dead(reason), by, at);
+    }
+
+    fn end(&mut self, how: Ending, by: Option<Name>, at: Moment) {
+        let details = self.row.details_mut();
+        (details.cancelling, details.parking) = (None, None);
+        self.turn(Phase::Over(Box::new(End { how, by, expires_ms: None })), at);
     }
 
     fn turn(&mut self, phase: Phase, at: Moment) {
         self.row.phase = phase;
-        self.row.updated_ms = at.wall_ms;
-    }
-
-    fn remember(&mut self, generation: Generation, agent: Name, verb: EndVerb, digest: u64) {
-        let outcome: State = self.row.state();
-        self.row.last_end = Some(Box::new(LeaseEnd { generation, agent, verb, digest, outcome }));
+        let details = self.row.details_mut();
+        details.updated_ms = at.wall_ms;
+        details.event_seq += 1;
     }
 }
 
-/// At most [`ERROR_BYTES_MAX`] bytes of `text`, ending between two characters.
-fn truncated(text: &str) -> &str {
-    &text[..text.floor_char_boundary(ERROR_BYTES_MAX)]
+/// At most `max` bytes of `text`, ending between two characters.
+fn truncated(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AT: Moment = Moment { virtual_ms: 1_000, wall_ms: 5_000 };
-
-    fn task(attempts_max: u32) -> Task {
-        let submit = Submit {
-            queue: Name::parse("q").unwrap(),
-            payload: Arc::default(),
-            needs: vec![],
-            band: 1,
-            attempts_max,
-            lease_ms: 30_000,
-        };
-        Task::submit(TaskId(1), submit, AT)
-    }
-
-    fn grant(task: &mut Task, agent: &str) {
-        let agent = Name::parse(agent).unwrap();
-        task.grant(Holder { agent, identity: "login".into() }, AT);
-    }
-
-    fn failure(error: &str, retryable: bool, retry_after_ms: Option<u64>) -> Failure<'_> {
-        Failure { error, retryable, retry_after_ms, digest: 0 }
-    }
-
-    fn no_backoff() -> CoreConfig {
-        let mut config = CoreConfig::default();
-        config.backoff.base_ms = 0;
-        config
-    }
-
-    fn dead_reason(task: &Task) -> Option<DeadReason> {
-        match task.row.phase {
-            Phase::Dead { reason, .. } => Some(reason),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn generation_rises_on_grant_and_revocation_and_not_on_the_holders_own_end() {
-        let mut task = task(9);
-        grant(&mut task, "a");
-        assert_eq!(task.row.generation, Generation(1));
-        task.expire_offer(&no_backoff(), AT);
-        assert_eq!(task.row.generation, Generation(2));
-        grant(&mut task, "a");
-        task.accept(AT);
-        assert_eq!(task.row.generation, Generation(3));
-        task.complete(0, AT);
-        assert_eq!(task.row.generation, Generation(3));
-    }
-
-    #[test]
-    fn a_retry_waits_for_the_longer_of_back_off_and_the_agents_wish() {
-        let mut task = task(9);
-        grant(&mut task, "a");
-        task.fail(&failure("e", true, Some(777_000)), &CoreConfig::default(), AT);
-        assert_eq!(task.row.phase, Phase::Scheduled { delay_ms: 777_000, anchor_ms: 5_000 });
-        assert_eq!(task.row.generation, Generation(2));
-    }
-
-    #[test]
-    fn the_last_attempt_is_dead_and_keeps_its_generation() {
-        let mut task = task(2);
-        grant(&mut task, "a");
-        task.fail(&failure("one", true, None), &no_backoff(), AT);
-        assert_eq!(task.row.phase, Phase::Ready);
-        grant(&mut task, "a");
-        task.fail(&failure("two", true, None), &no_backoff(), AT);
-        assert_eq!(dead_reason(&task), Some(DeadReason::Failed));
-        assert_eq!(task.row.generation, Generation(3));
-        assert_eq!(task.row.error.as_deref(), Some("two"));
-    }
-
-    #[test]
-    fn lost_work_keeps_its_place_and_counts_no_attempt() {
-        let mut task = task(1);
-        let place = task.row.place_ms;
-        grant(&mut task, "a");
-        task.accept(AT);
-        task.lose(&CoreConfig::default(), Moment { virtual_ms: 9_999, wall_ms: 9_999 });
-        assert_eq!((task.row.lost, task.row.attempts), (1, 0));
-        assert_eq!(task.row.place_ms, place);
-    }
-
-    #[test]
-    fn each_limit_ends_the_task_at_its_count_and_not_before() {
-        let config = CoreConfig { offers_max: 3, lost_max: 3, declines_max: 3, ..no_backoff() };
-        let check = |end: fn(&mut Task, &CoreConfig), reason| {
-            let mut task = task(9);
-            for count in 1..=3 {
-                assert_eq!(task.row.phase, Phase::Ready, "after {} of 3", count - 1);
-                grant(&mut task, &format!("agent-{count}"));
-                end(&mut task, &config);
-            }
-            assert_eq!(dead_reason(&task), Some(reason));
-        };
-        check(|task, config| task.expire_offer(config, AT), DeadReason::Lost);
-        check(|task, config| task.decline(0, config, AT), DeadReason::Rejected);
-        let lose = |task: &mut Task, config: &CoreConfig| {
-            task.accept(AT);
-            task.lose(config, AT);
-        };
-        check(lose, DeadReason::Lost);
-    }
-
-    #[test]
-    fn a_long_error_is_cut_between_characters() {
-        let text = "ä".repeat(ERROR_BYTES_MAX);
-        assert_eq!(truncated(&text).len(), ERROR_BYTES_MAX);
-        assert_eq!(truncated(&format!("x{text}")).len(), ERROR_BYTES_MAX - 1);
-        assert_eq!(truncated("short"), "short");
-    }
-}
+pub(super) mod tests;

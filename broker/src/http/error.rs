@@ -121,14 +121,29 @@ fn invalid(status: StatusCode, errors: &[FieldError]) -> Response {
 
 fn rejected(rejection: &Rejection) -> Response {
     let status = match rejection {
-        Rejection::NotFound { .. } => StatusCode::NOT_FOUND,
-        Rejection::InvalidState { .. }
+        Rejection::NotFound { .. }
+        | Rejection::NoQueue { .. }
+        | Rejection::NoQuestion { .. }
+        | Rejection::NoSchedule { .. } => StatusCode::NOT_FOUND,
+        Rejection::Gone { .. } => StatusCode::GONE,
+        Rejection::NotInBatch { .. }
+        | Rejection::UnknownDependency { .. }
+        | Rejection::Cycle { .. } => StatusCode::BAD_REQUEST,
+        Rejection::Terminal { .. }
+        | Rejection::Exists { .. }
+        | Rejection::Twin { .. }
+        | Rejection::Gap { .. }
+        | Rejection::Answered { .. }
+        | Rejection::OtherQuestion { .. }
+        | Rejection::OtherVersion { .. }
+        | Rejection::InvalidState { .. }
         | Rejection::StaleGeneration { .. }
         | Rejection::NotOwner { .. }
         | Rejection::Conflict { .. }
         | Rejection::NotAttached
         | Rejection::NameTaken { .. } => StatusCode::CONFLICT,
-        Rejection::QueueFull { .. }
+        Rejection::LimitReached { .. }
+        | Rejection::QueueFull { .. }
         | Rejection::Busy { .. }
         | Rejection::Unavailable { .. }
         | Rejection::Uncertain { .. }

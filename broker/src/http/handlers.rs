@@ -11,7 +11,7 @@ use serde_json::json;
 use super::body::{Authorised, AuthorisedBody};
 use super::error::reply;
 use super::{DurableCalls, HttpError, HttpState, task_body, task_view};
-use crate::core::command::{Command, Rejection, Reply};
+use crate::core::command::{self, Command, Rejection, Reply};
 
 /// `GET /health`: whether the broker is there, and how many agents are.
 pub(super) async fn health<D: DurableCalls>(State(state): State<HttpState<D>>) -> Response {
@@ -35,10 +35,10 @@ pub(super) async fn submit_task<D: DurableCalls>(
     AuthorisedBody(fields): AuthorisedBody,
 ) -> Result<Response, HttpError> {
     let submit = task_body::submit(&fields, state.settings.payload_bytes_max)?;
-    let priority = submit.band;
-    let reply_to_submit = state.durable.call(Command::Submit(submit)).await?;
-    let Reply::Submitted { task } = reply_to_submit else { unreachable!("submit keeps a task") };
-    let task_id = task_view::legacy_id(task);
+    let priority = submit.spec.band;
+    let kept = state.durable.call(Command::Submit(Box::new(submit))).await?;
+    let Reply::Submitted(kept) = kept else { unreachable!("submit keeps a task") };
+    let task_id = task_view::legacy_id(kept.task);
     let body = json!({"status": "queued", "task_id": task_id, "priority": priority,
         "created_at": unix_ms()});
     Ok(reply(StatusCode::CREATED, &body))
@@ -53,8 +53,14 @@ pub(super) async fn show_task<D: DurableCalls>(
     let Path(id) = id.map_err(|_| HttpError::NotFound)?;
     let task = task_view::parse_id(&id).ok_or_else(|| HttpError::TaskNotFound(id.clone()))?;
     match state.durable.call(Command::Show { task }).await {
+        // The hub deleted what was cancelled.
+        Ok(Reply::Task(view)) if view.state == command::State::Cancelled => {
+            Err(HttpError::TaskNotFound(id))
+        }
         Ok(Reply::Task(view)) => Ok(reply(StatusCode::OK, &task_view::legacy(&view))),
-        Err(Rejection::NotFound { .. }) => Err(HttpError::TaskNotFound(id)),
+        Err(Rejection::NotFound { .. } | Rejection::Gone { .. }) => {
+            Err(HttpError::TaskNotFound(id))
+        }
         Err(rejection) => Err(rejection.into()),
         Ok(other) => unreachable!("show answered {other:?}"),
     }

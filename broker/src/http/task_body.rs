@@ -4,11 +4,12 @@
 //! agent unseen; fields whose promise it cannot keep yet are refused rather than forgotten.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::error::{FieldError, HttpError};
-use crate::core::command::{Name, Submit};
+use crate::core::command::{Name, Patience, Spec, Start, Submit};
 
 /// Longest description, in characters.
 const DESCRIPTION_CHARS_MAX: usize = 4096;
@@ -22,6 +23,8 @@ const RETRIES_MAX: u64 = 10;
 const RETRIES: u64 = 3;
 /// How long an accepted lease lasts without a sign of life; 30 s, as on the other doors.
 const LEASE_MS: u64 = 30_000;
+/// How long one attempt may take; an hour, as on the other doors.
+const ATTEMPT_MS: u64 = 3_600_000;
 /// The queue of tasks that name none.
 const QUEUE: &str = "default";
 /// Characters of an overlong text that are repeated to its sender.
@@ -70,15 +73,24 @@ pub(super) fn submit(
     if !errors.is_empty() {
         return Err(HttpError::Invalid(errors));
     }
-    Ok(Submit {
+    let spec = Spec {
         queue,
-        payload: payload.into(),
-        needs,
+        key: None,
+        needs: needs.into(),
+        labels: Arc::default(),
+        limits: Arc::default(),
         band,
         // Zero retries and one attempt come to the same: the first failure is the last.
         attempts_max: u32::try_from(retries.max(1)).expect("checked against RETRIES_MAX"),
-        lease_ms: LEASE_MS,
-    })
+        patience: Patience {
+            lease_ms: LEASE_MS,
+            attempt_ms: ATTEMPT_MS,
+            progress_ms: None,
+            queue_ms: None,
+            total_ms: None,
+        },
+    };
+    Ok(Submit { spec, payload: payload.into(), start: Start::Now, dedup: None, after: Vec::new() })
 }
 
 /// A body being read. Where a field is wrong, the mistake is noted and a default goes on.

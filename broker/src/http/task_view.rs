@@ -37,7 +37,7 @@ pub(super) fn legacy(view: &TaskView) -> Value {
         "retry_count": view.attempts,
         "max_retries": view.attempts_max,
         "needed_capabilities": needs,
-        "last_error": view.error.as_deref(),
+        "last_error": view.errors.last().map(|failure| &*failure.error),
         "complete_by": null,
         "result": view.result.as_deref().map(bytes),
         "tokens_used": null,
@@ -68,10 +68,11 @@ pub(super) fn legacy(view: &TaskView) -> Value {
 /// The hub knew four states; ours are finer.
 fn status(state: State) -> &'static str {
     match state {
-        State::Scheduled | State::Ready => "queued",
-        State::Offered | State::Running => "assigned",
+        State::Held | State::Scheduled | State::Ready => "queued",
+        State::Offered | State::Running | State::Parked => "assigned",
         State::Completed => "completed",
         State::Dead => "dead_letter",
+        State::Cancelled => "cancelled",
     }
 }
 

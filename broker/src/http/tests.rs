@@ -12,7 +12,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::core::command::{DeadReason, Generation, Name, State, Submit, TaskId, TaskView};
+use crate::core::command::{
+    DeadReason, Failure, Generation, Name, State, Submit, Submitted, TaskId, TaskView,
+};
 
 const TOKEN: &str = "7f";
 
@@ -27,43 +29,75 @@ impl DurableCalls for Fake {
     async fn call(&self, command: Command) -> Result<Reply, Rejection> {
         let mut tasks = self.0.lock();
         match command {
-            Command::Submit(submit) if submit.queue.as_str() == "full" => {
-                Err(Rejection::QueueFull { queue: submit.queue, tasks_max: 9 })
+            Command::Submit(submit) if submit.spec.queue.as_str() == "full" => {
+                Err(Rejection::QueueFull { queue: submit.spec.queue, tasks_max: 9 })
             }
-            Command::Submit(submit) if submit.queue.as_str() == "broken" => {
+            Command::Submit(submit) if submit.spec.queue.as_str() == "broken" => {
                 Err(Rejection::Unavailable { reason: "no space left on device".into() })
             }
             Command::Submit(submit) => {
-                tasks.push(submit);
-                Ok(Reply::Submitted { task: TaskId(tasks.len() as u64) })
+                tasks.push(*submit);
+                Ok(Reply::Submitted(Submitted {
+                    task: TaskId(tasks.len() as u64),
+                    state: State::Ready,
+                    generation: Generation(0),
+                    existing: false,
+                }))
             }
             Command::Show { task: TaskId(id) } if id == 0 || id > tasks.len() as u64 => {
                 Err(Rejection::NotFound { task: TaskId(id) })
             }
             Command::Show { task } => {
                 let submit = &tasks[task.0 as usize - 1];
-                Ok(Reply::Task(Box::new(TaskView {
-                    payload: submit.payload.clone(),
-                    task,
-                    queue: submit.queue.clone(),
-                    state: State::Dead,
-                    generation: Generation(3),
-                    band: submit.band,
-                    needs: submit.needs.clone(),
-                    agent: Some(Name::parse("alice").unwrap()),
-                    attempts: 1,
-                    attempts_max: submit.attempts_max,
-                    lost: 0,
-                    submitted_ms: 10,
-                    updated_ms: 20,
-                    progress: None,
-                    result: None,
-                    error: Some("boom".into()),
-                    dead: Some(DeadReason::Failed),
-                })))
+                Ok(Reply::Task(Box::new(dead(task, submit))))
             }
             other => panic!("HTTP has no way to ask {other:?}"),
         }
+    }
+}
+
+/// A task that alice failed for good.
+fn dead(task: TaskId, submit: &Submit) -> TaskView {
+    let alice = Name::parse("alice").unwrap();
+    TaskView {
+        task,
+        queue: submit.spec.queue.clone(),
+        key: None,
+        state: State::Dead,
+        generation: Generation(3),
+        event_seq: 4,
+        band: submit.spec.band,
+        needs: submit.spec.needs.to_vec(),
+        agent: Some(alice.clone()),
+        attempts: 1,
+        attempts_max: submit.spec.attempts_max,
+        lost: 0,
+        offers_expired: 0,
+        declines: 0,
+        releases: 0,
+        redrives: 0,
+        excluded: Vec::new(),
+        submitted_ms: 10,
+        updated_ms: 20,
+        due_ms: None,
+        after: Vec::new(),
+        is_cancelling: false,
+        version: 0,
+        parent: None,
+        questions: Vec::new(),
+        is_waiting: false,
+        payload: submit.payload.clone(),
+        progress: None,
+        progress_seq: 0,
+        result: None,
+        errors: vec![Failure {
+            generation: Generation(3),
+            agent: alice,
+            at_ms: 20,
+            error: "boom".into(),
+        }],
+        dead: Some(DeadReason::Failed),
+        cancelled: None,
     }
 }
 
@@ -234,9 +268,12 @@ async fn a_task_is_kept_normalised() {
             "created_at": created_at}),
     );
     let kept = server.fake.0.lock()[0].clone();
-    assert_eq!(kept.queue.as_str(), "images");
-    assert_eq!(kept.needs.iter().map(Name::as_str).collect::<Vec<_>>(), ["code", "gpu"]);
-    assert_eq!((kept.band, kept.attempts_max, kept.lease_ms), (0, 1, 30_000));
+    assert_eq!(kept.spec.queue.as_str(), "images");
+    assert_eq!(kept.spec.needs.iter().map(Name::as_str).collect::<Vec<_>>(), ["code", "gpu"]);
+    assert_eq!(
+        (kept.spec.band, kept.spec.attempts_max, kept.spec.patience.lease_ms),
+        (0, 1, 30_000)
+    );
     let payload: Value = serde_json::from_slice(&kept.payload).unwrap();
     let expected = json!({"description": "resize", "priority": 0, "metadata": {"a": 1},
         "needed_capabilities": ["code", "gpu"], "max_retries": 0, "queue": "images",
@@ -245,8 +282,11 @@ async fn a_task_is_kept_normalised() {
 
     server.submit(&json!({"description": "x"})).await;
     let kept = server.fake.0.lock()[1].clone();
-    assert_eq!((kept.queue.as_str(), kept.band, kept.attempts_max), ("default", 2, 3));
-    assert!(kept.needs.is_empty());
+    assert_eq!(
+        (kept.spec.queue.as_str(), kept.spec.band, kept.spec.attempts_max),
+        ("default", 2, 3)
+    );
+    assert!(kept.spec.needs.is_empty());
 }
 
 #[tokio::test]

@@ -1,12 +1,10 @@
 //! Requests to `$AC.API.>`: the same commands as our verbs, for clients that only know NATS.
 
-use std::sync::Arc;
-
 use super::Session;
 use crate::durable::{PushTo, ReplyTo};
 use crate::routing::{API_PREFIX, BROKER_PREFIX, Dispatch};
-use crate::translate::json::{self, ApiRequest};
-use agentcom_protocol::Publish;
+use crate::translate::{Asked, json};
+use agentcom_protocol::{Mistake, Publish, Verb};
 
 impl Session {
     pub(super) fn handle_api(&mut self, publish: &Publish<'_>, dispatch: &mut Dispatch) {
@@ -17,29 +15,35 @@ impl Session {
         if let Some(reply) = reply.filter(|reply| !self.may_be_told_at(reply, dispatch)) {
             return self.deny(dispatch, "Publish with Reply of", reply.as_bytes());
         }
-        let reply_to = || match reply {
-            Some(reply) => ReplyTo::Subject { subject: reply.into() },
-            None => ReplyTo::Nobody,
+        let Some(verb) = Verb::at(endpoint) else {
+            return self.answer_no_verb(endpoint, publish, dispatch);
         };
-        match json::command(endpoint, body, self.id(), &self.identity()) {
-            None => self.answer_unheard(publish, dispatch),
-            Some(Err(invalid)) => {
-                if let Some(reply) = reply {
-                    let answer = json::error("invalid", &invalid.to_string()).to_string();
-                    dispatch.announce(reply, answer.as_bytes());
-                }
-            }
-            Some(Ok(ApiRequest { deliver: Some(deliver), .. }))
+        match json::request(verb, body, &self.asker()) {
+            Err(invalid) => decline(reply, "invalid", &invalid.to_string(), dispatch),
+            Ok(Asked { deliver: Some(deliver), .. })
                 if !self.may_be_told_at(&deliver, dispatch) =>
             {
                 self.deny(dispatch, "Publish to", deliver.as_bytes());
             }
-            Some(Ok(request)) => {
-                let push_to =
-                    request.deliver.map(|subject| PushTo::Subject { subject: Arc::from(subject) });
-                self.ask(request.command, reply_to(), push_to, dispatch);
+            Ok(Asked { command, deliver, names }) => {
+                let reply_to = match reply {
+                    Some(reply) => ReplyTo::Subject { subject: reply.into(), names },
+                    None => ReplyTo::Nobody,
+                };
+                let push_to = deliver.map(|subject| PushTo::Subject { subject: subject.into() });
+                self.ask(command, reply_to, push_to, dispatch);
             }
         }
+    }
+
+    /// There is no such verb, or not yet.
+    fn answer_no_verb(&mut self, endpoint: &str, publish: &Publish<'_>, dispatch: &mut Dispatch) {
+        let words = endpoint.split_once('.');
+        let not_yet = words.and_then(|(family, action)| Verb::find_not_yet(family, action));
+        let Some(name) = not_yet else { return self.answer_unheard(publish, dispatch) };
+        let mistake = Mistake::NotSupported { name };
+        let reply = publish.reply.and_then(|reply| std::str::from_utf8(reply).ok());
+        decline(reply, mistake.code(), &mistake.to_string(), dispatch);
     }
 
     /// Whether the broker may publish to `subject` on the client's behalf: where the client could
@@ -48,5 +52,11 @@ impl Session {
         !subject.starts_with(BROKER_PREFIX)
             && (self.may_publish(subject.as_bytes())
                 || dispatch.own_subscription(&self.outlet, subject.as_bytes()).is_some())
+    }
+}
+
+fn decline(reply: Option<&str>, code: &str, sentence: &str, dispatch: &mut Dispatch) {
+    if let Some(reply) = reply {
+        dispatch.announce(reply, json::error(code, sentence).to_string().as_bytes());
     }
 }

@@ -28,6 +28,8 @@ pub struct Context {
     pub router: std::sync::Arc<crate::routing::Router>,
     /// The durable plane.
     pub durable: Durable,
+    /// Names this process among all that ever ran on the store.
+    pub process: Box<str>,
     /// What is counted.
     pub metrics: Metrics,
     /// The broker is about to stop; clients are told once.

@@ -28,7 +28,7 @@ pub use context::{Context, LameDuck, Timeouts};
 use self::binary::{Alias, Known};
 use self::subscriptions::Subscriptions;
 use crate::core::command::{Command, SessionId, Tick};
-use crate::durable::{Refused, ReplyTo};
+use crate::durable::ReplyTo;
 use crate::net::{Cut, Framing, Outlet};
 use crate::routing::{Destination, Dispatch, Origin, Permissions, Subscription};
 use agentcom_protocol::{
@@ -51,7 +51,9 @@ pub struct Session {
     /// Publish subjects that the login's permissions were checked for.
     verdicts: HashMap<Box<[u8]>, bool>,
     /// Set while the connection speaks for an agent; when its leases were last renewed.
-    agent: Option<Tick>,
+    renewed: Option<Tick>,
+    /// The durable plane remembers something of the connection, and must hear of its end.
+    is_known: bool,
     deadline: Tick,
     last_input: Tick,
     pings_unanswered: u32,
@@ -168,7 +170,8 @@ impl Session {
             subscriptions: Subscriptions::default(),
             aliases: Vec::new(),
             verdicts: HashMap::new(),
-            agent: None,
+            renewed: None,
+            is_known: false,
             deadline: Tick(now.0 + greeting_ms),
             last_input: now,
             pings_unanswered: 0,
@@ -362,8 +365,11 @@ impl Session {
 
     fn withdraw(&mut self) {
         self.context.router.unsubscribe_all(self.subscriptions.take_all());
-        // A broker that stops takes no more in, and the restart gives every lease its grace.
-        let _ = self.stop_agent(ReplyTo::Nobody);
+        self.renewed = None;
+        if std::mem::take(&mut self.is_known) {
+            // A broker that stops takes no more in, and the restart gives every lease its grace.
+            self.context.durable.leave(self.id());
+        }
     }
 
     #[inline]
@@ -685,20 +691,13 @@ impl Session {
 
     /// Every frame of an agent is a sign of life.
     fn renew_leases(&mut self, now: Tick) {
-        let Some(renewed) = self.agent else { return };
+        let Some(renewed) = self.renewed else { return };
         if now.0 >= renewed.0 + RENEWAL_INTERVAL_MS {
-            self.agent = Some(now);
+            self.renewed = Some(now);
             let command = Command::Heartbeat { session: self.id() };
             // One that is lost is made up for by the next; there are several to a lease.
             let _ = self.context.durable.send(command, ReplyTo::Nobody);
         }
-    }
-
-    fn stop_agent(&mut self, reply_to: ReplyTo) -> Result<(), Refused> {
-        if self.agent.take().is_none() {
-            return Ok(());
-        }
-        self.context.durable.send(Command::Detach { session: self.id() }, reply_to)
     }
 
     fn id(&self) -> SessionId {

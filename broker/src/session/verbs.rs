@@ -6,7 +6,7 @@ use super::Session;
 use crate::core::command::{Command, Reply};
 use crate::durable::{PushTo, ReplyTo};
 use crate::routing::{API_PREFIX, Dispatch};
-use crate::translate::words;
+use crate::translate::{Asked, Asker, command};
 use agentcom_protocol::Request;
 
 impl Session {
@@ -18,9 +18,8 @@ impl Session {
             let sentence = format!("this login may not publish to {subject}");
             return self.decline(dispatch, request.tag, "denied", &sentence);
         }
-        let identity = self.identity();
-        match words::command(request, self.id(), &identity) {
-            Ok(command) => {
+        match command::of_words(request, &self.asker()) {
+            Ok(Asked { command, .. }) => {
                 let tag = request.tag.into();
                 let reply_to = ReplyTo::Verb { outlet: Arc::clone(&self.outlet), tag };
                 let push_to = PushTo::Verb { outlet: Arc::clone(&self.outlet) };
@@ -33,7 +32,7 @@ impl Session {
         }
     }
 
-    /// Send a command on its way, noting whether the connection speaks for an agent.
+    /// Send a command on its way, noting what of the session the durable plane knows by it.
     pub(super) fn ask(
         &mut self,
         command: Command,
@@ -41,22 +40,28 @@ impl Session {
         push_to: Option<PushTo>,
         dispatch: &mut Dispatch,
     ) {
-        let handed_in = match (command, push_to) {
-            (Command::Attach(attach), Some(push_to)) => {
-                self.agent = Some(self.last_input);
-                self.context.durable.attach(attach, push_to, reply_to)
+        match &command {
+            Command::Attach(_) | Command::Take(_) => {
+                self.renewed = Some(self.last_input);
+                self.is_known = true;
             }
-            (Command::Detach { .. }, _) if self.agent.is_some() => self.stop_agent(reply_to),
-            (Command::Detach { .. }, _) => return reply_to.answer(Ok(Reply::Noted), dispatch),
-            (command, _) => self.context.durable.send(command, reply_to),
-        };
-        if let Err(refused) = handed_in {
+            Command::Watch { .. } | Command::Await { .. } => self.is_known = true,
+            Command::Leave { .. } if self.renewed.take().is_none() => {
+                return reply_to.answer(Ok(Reply::Noted), dispatch);
+            }
+            _ => {}
+        }
+        if let Err(refused) = self.context.durable.ask(self.id(), command, push_to, reply_to) {
             self.context.metrics.requests_refused.add(1);
             refused.answer(dispatch);
         }
     }
 
-    pub(super) fn identity(&self) -> Arc<str> {
-        self.login.as_ref().map_or_else(|| "anonymous".into(), |login| Arc::clone(&login.identity))
+    pub(super) fn asker(&self) -> Asker<'_> {
+        let identity = match &self.login {
+            Some(login) => Arc::clone(&login.identity),
+            None => "anonymous".into(),
+        };
+        Asker { session: self.id(), identity, process: &self.context.process }
     }
 }

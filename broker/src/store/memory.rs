@@ -10,9 +10,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::record::{self, Table, Write};
-use super::{Store, StoreError, WriteGate};
+use super::{Expired, Reader, Store, StoreError, WriteGate};
 use crate::core::command::TaskId;
-use crate::core::record::{BodyKind, Record, TaskRow};
+use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
 
 /// A store in memory.
 #[derive(Clone, Debug, Default)]
@@ -154,17 +154,13 @@ impl Store for MemoryStore {
     fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
         let Disk { synced, damaged_rows, .. } = &mut *self.disk.lock();
         *damaged_rows = 0;
-        for ((table, key), value) in synced {
-            match table {
-                Table::TaskQueue => match record::decode_row(*table, key, value) {
-                    Ok(row) => each(Record::Task(Box::new(row))),
-                    Err(StoreError::Damaged { .. }) => *damaged_rows += 1,
+        for table in Table::OF_START {
+            for ((_, key), value) in synced.iter().filter(|((of, _), _)| *of == table) {
+                match record::decode(table, key, value) {
+                    Ok(record) => each(record),
+                    Err(StoreError::Damaged { .. }) if table.has_rows() => *damaged_rows += 1,
                     Err(error) => return Err(error),
-                },
-                Table::Meta => {
-                    each(Record::TaskIdBound(record::decode_task_id_bound(key, value)?));
                 }
-                Table::TaskCompleted | Table::TaskDeadLetter | Table::TaskBody => {}
             }
         }
         Ok(())
@@ -172,5 +168,47 @@ impl Store for MemoryStore {
 
     fn damaged_rows(&self) -> u64 {
         self.disk.lock().damaged_rows
+    }
+
+    fn expired(&mut self, until_ms: u64, limit: usize) -> Result<Expired, StoreError> {
+        let mut expired = Expired::default();
+        for (table, key) in self.disk.lock().synced.keys() {
+            if *table == Table::TaskExpiry
+                && !expired.add(record::decode_expiry(key)?, until_ms, limit)
+            {
+                break;
+            }
+        }
+        Ok(expired)
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Reader for MemoryStore {
+    fn rows(
+        &self,
+        shelf: Shelf,
+        after: Option<TaskId>,
+        each: &mut dyn FnMut(TaskRow) -> bool,
+    ) -> Result<(), StoreError> {
+        let (table, after) = (Table::of(shelf), after.map(record::row_key));
+        let disk = self.disk.lock();
+        let rows = disk.synced.iter().filter(|((of, _), _)| *of == table);
+        let later = rows.filter(|((_, key), _)| after.as_ref().is_none_or(|after| key > after));
+        for ((_, key), value) in later {
+            match record::decode_row(table, key, value) {
+                Ok(row) => {
+                    if !each(row) {
+                        break;
+                    }
+                }
+                Err(StoreError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@
 //! time proves nothing (a kernel may drop the dirty pages and call the next sync a success). So
 //! one failure closes the store to writing for good; reads go on. The way back is to open it anew.
 //!
-//! `record.rs` knows the bytes of keys and values, `row.rs` the inside of a row. `rocks.rs` is the
+//! `record.rs` knows the bytes of keys and values, `row/` the inside of a row. `rocks.rs` is the
 //! store of a real broker, `memory.rs` the one of the tests, which can forget and fail on demand.
 //! Before RocksDB opens anything, `recovery.rs` looks at its logs (with `log_scan.rs`) and at the
 //! note of what was synced (`watermark.rs`); `quarantine.rs` is where damaged rows end up.
@@ -27,7 +27,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::core::command::TaskId;
-use crate::core::record::{BodyKind, Record, TaskRow};
+use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
+
+/// Reads what is synced, beside the commit loop.
+pub trait Reader: Send + Sync {
+    /// Hand the rows of one shelf behind `after` to `each`, in the order of their ids, until it
+    /// wants no more. All of them are as they were at one moment; damaged ones are left out, which
+    /// the start has reported.
+    ///
+    /// # Errors
+    /// As for [`Store::row`].
+    fn rows(
+        &self,
+        shelf: Shelf,
+        after: Option<TaskId>,
+        each: &mut dyn FnMut(TaskRow) -> bool,
+    ) -> Result<(), StoreError>;
+}
 
 /// Keeps records. See the module for what "kept" means.
 pub trait Store: Send {
@@ -56,13 +72,23 @@ pub trait Store: Send {
     /// As for [`Store::row`].
     fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError>;
 
-    /// Every synced record that a core is restored from: the rows of open tasks in the order of
-    /// their ids, and the counters. Called once, at start. A damaged row is left out and counted
-    /// ([`Store::damaged_rows`]): the other tasks can be worked on.
+    /// Every synced record that a core is restored from: counters, settings of queues, keys,
+    /// schedules, and the rows of tasks that are open or dead, those in the order of their ids.
+    /// Called once, at start. A damaged row is left out and counted ([`Store::damaged_rows`]): the
+    /// other tasks can be worked on.
     ///
     /// # Errors
     /// As for [`Store::row`], for everything that a start cannot do without.
     fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
+
+    /// Tasks whose time of expiry is not later than `until_ms`, at most `limit`, soonest first.
+    ///
+    /// # Errors
+    /// As for [`Store::row`].
+    fn expired(&mut self, until_ms: u64, limit: usize) -> Result<Expired, StoreError>;
+
+    /// Somebody who reads beside the commit loop.
+    fn reader(&self) -> Arc<dyn Reader>;
 
     /// How many rows of open tasks the scan left out because they are damaged.
     fn damaged_rows(&self) -> u64;
@@ -72,6 +98,27 @@ pub trait Store: Send {
 
     /// Called once, after the last sync of a clean stop.
     fn close(&mut self) {}
+}
+
+/// Tasks that are to be forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Which.
+    pub tasks: Vec<TaskId>,
+    /// Wall clock at which the next one has to be, if there is one.
+    pub next_ms: Option<u64>,
+}
+
+impl Expired {
+    /// Add the next time of expiry. Gives whether more can be added.
+    fn add(&mut self, (wall_ms, task): (u64, TaskId), until_ms: u64, limit: usize) -> bool {
+        if wall_ms <= until_ms && self.tasks.len() < limit {
+            self.tasks.push(task);
+            return true;
+        }
+        self.next_ms = Some(wall_ms);
+        false
+    }
 }
 
 /// Why the store could not do it.

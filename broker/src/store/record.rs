@@ -6,16 +6,20 @@
 //! ```
 //!
 //! The checksum covers the key too, so a value that ended up under another key is noticed. What
-//! is inside the value of a row is in `row.rs`.
+//! is inside the value of a row is in `row/`.
 
 use std::sync::Arc;
 
 use super::{StoreError, row};
-use crate::core::command::TaskId;
-use crate::core::record::{BodyKind, Phase, Record, TaskRow};
+use crate::core::command::{Epoch, Name, TaskId};
+use crate::core::limits::{Order, QueueSettings};
+use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
 
-/// Version of the keys and values written by this broker.
+/// Version of the keys, and of the values that never had another layout.
 pub const FORMAT: u8 = 1;
+
+/// Newest version of a value that this broker reads.
+pub const NEWEST: u8 = row::VERSION;
 
 /// Bytes before the content of a value.
 const HEADER_BYTES: usize = 5;
@@ -25,29 +29,57 @@ const HEADER_BYTES: usize = 5;
 pub enum Table {
     /// Rows of open tasks; all of them are read at start.
     TaskQueue,
-    /// Rows of completed tasks.
+    /// Rows of completed and cancelled tasks.
     TaskCompleted,
-    /// Rows of dead tasks.
+    /// Rows of dead tasks; read at start to be counted.
     TaskDeadLetter,
-    /// Payloads and results.
+    /// Payloads, results and checkpoints.
     TaskBody,
+    /// When tasks that are over are forgotten, soonest first.
+    TaskExpiry,
+    /// Keys under which work is recognised.
+    TaskDedup,
+    /// Work that comes again.
+    Schedule,
+    /// What is set about queues.
+    Queue,
     /// Counters.
     Meta,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 5] = [
+    pub const ALL: [Table; 9] = [
         Table::TaskQueue,
         Table::TaskCompleted,
         Table::TaskDeadLetter,
         Table::TaskBody,
+        Table::TaskExpiry,
+        Table::TaskDedup,
+        Table::Schedule,
+        Table::Queue,
         Table::Meta,
     ];
 
     /// The tables in which the row of a task can be, those of tasks that are over first: only
     /// they are read while the broker runs.
     pub const OF_ROWS: [Table; 3] = [Table::TaskCompleted, Table::TaskDeadLetter, Table::TaskQueue];
+
+    /// The tables that a core is restored from.
+    pub const OF_START: [Table; 6] = [
+        Table::Meta,
+        Table::Queue,
+        Table::TaskDedup,
+        Table::Schedule,
+        Table::TaskDeadLetter,
+        Table::TaskQueue,
+    ];
+
+    /// Whether it holds rows of tasks.
+    #[must_use]
+    pub fn has_rows(self) -> bool {
+        Table::OF_ROWS.contains(&self)
+    }
 
     /// The name of the column family; the first and third are names of the legacy hub.
     #[must_use]
@@ -57,7 +89,21 @@ impl Table {
             Table::TaskCompleted => "task_completed",
             Table::TaskDeadLetter => "task_dead_letter",
             Table::TaskBody => "task_body",
+            Table::TaskExpiry => "task_expiry",
+            Table::TaskDedup => "task_dedup",
+            Table::Schedule => "schedule",
+            Table::Queue => "queue",
             Table::Meta => "broker_meta",
+        }
+    }
+
+    /// The table of the rows on a shelf.
+    #[must_use]
+    pub fn of(shelf: Shelf) -> Table {
+        match shelf {
+            Shelf::Open => Table::TaskQueue,
+            Shelf::Done => Table::TaskCompleted,
+            Shelf::Dead => Table::TaskDeadLetter,
         }
     }
 }
@@ -74,39 +120,112 @@ pub enum Write {
 /// Hand the writes that make up `record` to `each`.
 ///
 /// # Errors
-/// [`StoreError::Write`] if a row could not be read back because it is too large.
+/// [`StoreError::Write`] if a value could not be read back because it is too large.
 pub fn encode(record: &Record, mut each: impl FnMut(Write)) -> Result<(), StoreError> {
     match record {
-        Record::Task(row) => {
-            let key = row_key(row.task);
-            let table = match row.phase {
-                Phase::Completed { .. } => Table::TaskCompleted,
-                Phase::Dead { .. } => Table::TaskDeadLetter,
-                _ => Table::TaskQueue,
-            };
-            let value = encode_row(&key, row)?;
-            if table != Table::TaskQueue {
-                each(Write::Delete(Table::TaskQueue, key.clone()));
-            }
-            each(Write::Put(table, key, value));
-        }
+        Record::Task(row) => encode_task(row, each)?,
         Record::Body { task, kind, bytes } => {
             let key = body_key(*task, *kind);
-            let mut value = Vec::with_capacity(HEADER_BYTES + bytes.len());
-            value.extend_from_slice(&[0; HEADER_BYTES]);
-            value.extend_from_slice(bytes);
-            seal(&key, &mut value);
+            let value = sealed(&key, FORMAT, bytes);
             each(Write::Put(Table::TaskBody, key, value));
         }
-        Record::TaskIdBound(bound) => {
-            let key = task_id_bound_key();
+        Record::Forget { task, shelf, has_result, has_checkpoint, expires_ms } => {
+            each(Write::Delete(Table::of(*shelf), row_key(*task)));
+            each(Write::Delete(Table::TaskBody, body_key(*task, BodyKind::Payload)));
+            if *has_result {
+                each(Write::Delete(Table::TaskBody, body_key(*task, BodyKind::Result)));
+            }
+            if *has_checkpoint {
+                each(Write::Delete(Table::TaskBody, body_key(*task, BodyKind::Checkpoint)));
+            }
+            if let Some(expires_ms) = expires_ms {
+                each(Write::Delete(Table::TaskExpiry, expiry_key(*expires_ms, *task)));
+            }
+        }
+        Record::LeftDead { task, expires_ms } => {
+            each(Write::Delete(Table::TaskDeadLetter, row_key(*task)));
+            if let Some(expires_ms) = expires_ms {
+                each(Write::Delete(Table::TaskExpiry, expiry_key(*expires_ms, *task)));
+            }
+        }
+        Record::TaskIdBound(bound) => put_counter(TASK_ID_BOUND, bound.0, each),
+        Record::EpochBound(bound) => put_counter(EPOCH_BOUND, bound.0, each),
+        Record::Dedup(row) => {
+            let key = dedup_key(&row.queue, &row.key);
             let mut value = vec![0; HEADER_BYTES];
-            value.extend_from_slice(&bound.0.to_le_bytes());
-            seal(&key, &mut value);
-            each(Write::Put(Table::Meta, key, value));
+            row::encode_dedup(row, &mut value).map_err(too_large)?;
+            seal(&key, row::VERSION, &mut value);
+            each(Write::Put(Table::TaskDedup, key, value));
+        }
+        Record::DedupFreed { queue, key } => {
+            each(Write::Delete(Table::TaskDedup, dedup_key(queue, key)));
+        }
+        Record::Schedule(row) => {
+            let key = name_key(row.schedule.name.as_str());
+            let mut value = vec![0; HEADER_BYTES];
+            row::encode_schedule(row, &mut value).map_err(too_large)?;
+            seal(&key, row::VERSION, &mut value);
+            each(Write::Put(Table::Schedule, key, value));
+        }
+        Record::ScheduleRemoved { name } => {
+            each(Write::Delete(Table::Schedule, name_key(name.as_str())));
+        }
+        Record::Queue { queue, settings } => {
+            let key = name_key(queue.as_str());
+            if *settings == QueueSettings::default() {
+                each(Write::Delete(Table::Queue, key));
+            } else {
+                let value = sealed(&key, FORMAT, &settings_bytes(settings));
+                each(Write::Put(Table::Queue, key, value));
+            }
         }
     }
     Ok(())
+}
+
+/// The record in a key and a value of one of the tables that a core is restored from.
+///
+/// # Errors
+/// [`StoreError::Damaged`] or [`StoreError::NewerFormat`].
+pub fn decode(table: Table, key: &[u8], value: &[u8]) -> Result<Record, StoreError> {
+    match table {
+        Table::TaskQueue | Table::TaskDeadLetter | Table::TaskCompleted => {
+            decode_row(table, key, value).map(|row| Record::Task(Box::new(row)))
+        }
+        Table::TaskDedup => {
+            let (_, content) = open(table, key, value)?;
+            let row = row::decode_dedup(content).map_err(|reason| damaged(table, key, reason))?;
+            Ok(Record::Dedup(row))
+        }
+        Table::Schedule => {
+            let (_, content) = open(table, key, value)?;
+            let row =
+                row::decode_schedule(content).map_err(|reason| damaged(table, key, reason))?;
+            Ok(Record::Schedule(Box::new(row)))
+        }
+        Table::Queue => {
+            let (_, content) = open(table, key, value)?;
+            let queue = std::str::from_utf8(&key[1..]).ok().and_then(|text| Name::parse(text).ok());
+            let queue = queue.ok_or_else(|| damaged(table, key, "the key is no name".into()))?;
+            let settings = settings_of(content).map_err(|reason| damaged(table, key, reason))?;
+            Ok(Record::Queue { queue, settings })
+        }
+        Table::Meta => {
+            let (_, content) = open(table, key, value)?;
+            let bytes = content.try_into();
+            let bytes = bytes
+                .map_err(|_| damaged(table, key, format!("{} bytes, not 8", content.len())))?;
+            let number = u64::from_le_bytes(bytes);
+            match &key[1..] {
+                name if name == TASK_ID_BOUND.as_bytes() => Ok(Record::TaskIdBound(TaskId(number))),
+                name if name == EPOCH_BOUND.as_bytes() => Ok(Record::EpochBound(Epoch(number))),
+                _ => Err(damaged(table, key, "there is no such counter".into())),
+            }
+        }
+        Table::TaskBody | Table::TaskExpiry => {
+            unreachable!("{} is not read at start", table.name())
+        }
+    }
 }
 
 /// Key of a row, in each of the tables of rows.
@@ -125,6 +244,7 @@ pub fn body_key(task: TaskId, kind: BodyKind) -> Vec<u8> {
     key.push(match kind {
         BodyKind::Payload => 0,
         BodyKind::Result => 1,
+        BodyKind::Checkpoint => 2,
     });
     key
 }
@@ -136,19 +256,49 @@ pub fn task_of_key(key: &[u8]) -> Option<TaskId> {
     Some(TaskId(u64::from_be_bytes(*id.first_chunk()?)))
 }
 
-/// Key of the bound of task ids.
+/// Key of the time at which a task is forgotten.
 #[must_use]
-pub fn task_id_bound_key() -> Vec<u8> {
-    [&[FORMAT], &b"task_id_bound"[..]].concat()
+pub fn expiry_key(wall_ms: u64, task: TaskId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(17);
+    key.push(FORMAT);
+    key.extend_from_slice(&wall_ms.to_be_bytes());
+    key.extend_from_slice(&task.0.to_be_bytes());
+    key
 }
+
+/// The time and the task in a key of [`Table::TaskExpiry`].
+///
+/// # Errors
+/// [`StoreError::Damaged`] if it is no such key.
+pub fn decode_expiry(key: &[u8]) -> Result<(u64, TaskId), StoreError> {
+    let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
+    match (key.get(1..9).and_then(number), key.get(9..).and_then(number)) {
+        (Some(wall_ms), Some(task)) => Ok((wall_ms, TaskId(task))),
+        _ => Err(damaged(Table::TaskExpiry, key, "not 17 bytes".into())),
+    }
+}
+
+/// Key of a name.
+#[must_use]
+pub fn name_key(name: &str) -> Vec<u8> {
+    [&[FORMAT], name.as_bytes()].concat()
+}
+
+/// Name of the counter of task ids.
+pub const TASK_ID_BOUND: &str = "task_id_bound";
+
+/// Name of the counter of epochs.
+pub const EPOCH_BOUND: &str = "epoch_bound";
 
 /// The row in a value of one of the tables of rows.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] or [`StoreError::NewerFormat`].
 pub fn decode_row(table: Table, key: &[u8], value: &[u8]) -> Result<TaskRow, StoreError> {
-    let content = open(table, key, value)?;
-    row::decode(content).map_err(|reason| damaged(table, key, reason))
+    let (version, content) = open(table, key, value)?;
+    let task = key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+    let task = task.ok_or_else(|| damaged(table, key, "the key is no task id".into()))?;
+    row::decode(version, TaskId(task), content).map_err(|reason| damaged(table, key, reason))
 }
 
 /// The body in a value of [`Table::TaskBody`].
@@ -156,38 +306,94 @@ pub fn decode_row(table: Table, key: &[u8], value: &[u8]) -> Result<TaskRow, Sto
 /// # Errors
 /// [`StoreError::Damaged`] or [`StoreError::NewerFormat`].
 pub fn decode_body(key: &[u8], value: &[u8]) -> Result<Arc<[u8]>, StoreError> {
-    Ok(open(Table::TaskBody, key, value)?.into())
+    open(Table::TaskBody, key, value).map(|(_, content)| content.into())
 }
 
-/// The bound of task ids in its value.
-///
-/// # Errors
-/// [`StoreError::Damaged`] or [`StoreError::NewerFormat`].
-pub fn decode_task_id_bound(key: &[u8], value: &[u8]) -> Result<TaskId, StoreError> {
-    let content = open(Table::Meta, key, value)?;
-    let bytes = content
-        .try_into()
-        .map_err(|_| damaged(Table::Meta, key, format!("{} bytes, not 8", content.len())))?;
-    Ok(TaskId(u64::from_le_bytes(bytes)))
-}
-
-fn encode_row(key: &[u8], row: &TaskRow) -> Result<Vec<u8>, StoreError> {
+fn encode_task(row: &TaskRow, mut each: impl FnMut(Write)) -> Result<(), StoreError> {
+    let key = row_key(row.task);
+    let table = Table::of(row.shelf());
     let mut value = Vec::with_capacity(256);
     value.extend_from_slice(&[0; HEADER_BYTES]);
-    row::encode(row, &mut value).map_err(|reason| StoreError::Write { reason: reason.into() })?;
-    seal(key, &mut value);
-    Ok(value)
+    row::encode(row, &mut value).map_err(too_large)?;
+    seal(&key, row::VERSION, &mut value);
+    if table != Table::TaskQueue {
+        each(Write::Delete(Table::TaskQueue, key.clone()));
+    }
+    each(Write::Put(table, key, value));
+    if let Some(expires_ms) = row.end().and_then(|end| end.expires_ms) {
+        let key = expiry_key(expires_ms, row.task);
+        let value = sealed(&key, FORMAT, &[]);
+        each(Write::Put(Table::TaskExpiry, key, value));
+    }
+    Ok(())
+}
+
+fn put_counter(name: &str, number: u64, mut each: impl FnMut(Write)) {
+    let key = name_key(name);
+    let value = sealed(&key, FORMAT, &number.to_le_bytes());
+    each(Write::Put(Table::Meta, key, value));
+}
+
+fn dedup_key(queue: &Name, key: &Name) -> Vec<u8> {
+    let queue = queue.as_str().as_bytes();
+    let length = u8::try_from(queue.len()).expect("a name is short");
+    [&[FORMAT, length], queue, key.as_str().as_bytes()].concat()
+}
+
+const PAUSED: u8 = 1;
+const LEASES_MAX: u8 = 2;
+const KEEP_DEAD: u8 = 4;
+const FAIR: u8 = 8;
+
+fn settings_bytes(settings: &QueueSettings) -> Vec<u8> {
+    let flag = |is_set, flag| if is_set { flag } else { 0 };
+    let flags = flag(settings.paused, PAUSED)
+        | flag(settings.leases_max.is_some(), LEASES_MAX)
+        | flag(settings.keep_dead_ms.is_some(), KEEP_DEAD)
+        | flag(settings.order == Order::Fair, FAIR);
+    let numbers =
+        [settings.leases_max.unwrap_or(0), settings.keep_ms, settings.keep_dead_ms.unwrap_or(0)];
+    let numbers = numbers.iter().flat_map(|number| number.to_le_bytes());
+    [flags].into_iter().chain(numbers).collect()
+}
+
+fn settings_of(content: &[u8]) -> Result<QueueSettings, String> {
+    let numbers: Vec<u64> = content
+        .get(1..)
+        .unwrap_or_default()
+        .chunks_exact(8)
+        .filter_map(|bytes| bytes.try_into().ok().map(u64::from_le_bytes))
+        .collect();
+    let (&[leases_max, keep_ms, keep_dead_ms], 25) = (&numbers[..], content.len()) else {
+        return Err(format!("{} bytes, not 25", content.len()));
+    };
+    let has = |flag| content[0] & flag != 0;
+    Ok(QueueSettings {
+        paused: has(PAUSED),
+        leases_max: has(LEASES_MAX).then_some(leases_max),
+        order: if has(FAIR) { Order::Fair } else { Order::Deadline },
+        keep_ms,
+        keep_dead_ms: has(KEEP_DEAD).then_some(keep_dead_ms),
+    })
+}
+
+fn sealed(key: &[u8], version: u8, content: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(HEADER_BYTES + content.len());
+    value.extend_from_slice(&[0; HEADER_BYTES]);
+    value.extend_from_slice(content);
+    seal(key, version, &mut value);
+    value
 }
 
 /// Fill in the header of a value whose content is in place.
-fn seal(key: &[u8], value: &mut [u8]) {
-    value[0] = FORMAT;
-    let sum = checksum(key, FORMAT, &value[HEADER_BYTES..]);
+fn seal(key: &[u8], version: u8, value: &mut [u8]) {
+    value[0] = version;
+    let sum = checksum(key, version, &value[HEADER_BYTES..]);
     value[1..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// The content of a value whose checksum is right.
-fn open<'a>(table: Table, key: &[u8], value: &'a [u8]) -> Result<&'a [u8], StoreError> {
+/// Version and content of a value whose checksum is right.
+fn open<'a>(table: Table, key: &[u8], value: &'a [u8]) -> Result<(u8, &'a [u8]), StoreError> {
     let Some((header, content)) = value.split_first_chunk::<HEADER_BYTES>() else {
         return Err(damaged(table, key, format!("{} bytes are too few", value.len())));
     };
@@ -196,11 +402,11 @@ fn open<'a>(table: Table, key: &[u8], value: &'a [u8]) -> Result<&'a [u8], Store
     if written != found {
         return Err(damaged(table, key, format!("checksum {written:08x}, bytes say {found:08x}")));
     }
-    if version != FORMAT {
+    if version > NEWEST {
         let table = table.name();
-        return Err(StoreError::NewerFormat { table, found: version, known: FORMAT });
+        return Err(StoreError::NewerFormat { table, found: version, known: NEWEST });
     }
-    Ok(content)
+    Ok((version, content))
 }
 
 fn checksum(key: &[u8], version: u8, content: &[u8]) -> u32 {
@@ -209,6 +415,10 @@ fn checksum(key: &[u8], version: u8, content: &[u8]) -> u32 {
     hasher.update(&[version]);
     hasher.update(content);
     hasher.finalize()
+}
+
+fn too_large(reason: String) -> StoreError {
+    StoreError::Write { reason: reason.into() }
 }
 
 fn damaged(table: Table, key: &[u8], reason: String) -> StoreError {
@@ -221,166 +431,4 @@ pub(super) fn hex(key: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::command::{DeadReason, Generation, Name, State};
-    use crate::core::record::{EndVerb, Holder, LeaseEnd};
-
-    fn name(text: &str) -> Name {
-        Name::parse(text).unwrap()
-    }
-
-    fn names(texts: &[&str]) -> Arc<[Name]> {
-        texts.iter().map(|text| name(text)).collect()
-    }
-
-    fn row(phase: Phase) -> TaskRow {
-        TaskRow {
-            task: TaskId(7),
-            queue: name("images"),
-            needs: names(&["big", "gpu"]),
-            band: 2,
-            attempts_max: 3,
-            lease_ms: 30_000,
-            phase,
-            generation: Generation(5),
-            place_ms: 600_123,
-            attempts: 1,
-            lost: 2,
-            offers_expired: 3,
-            declines: 4,
-            excluded: names(&["bob"]),
-            last_end: Some(Box::new(LeaseEnd {
-                generation: Generation(3),
-                agent: name("bob"),
-                verb: EndVerb::Decline,
-                digest: u64::MAX,
-                outcome: State::Ready,
-            })),
-            error: Some("no".into()),
-            submitted_ms: 1_700_000_000_000,
-            updated_ms: 1_700_000_000_001,
-        }
-    }
-
-    fn phases() -> Vec<Phase> {
-        let by = name("alice");
-        let holder = Holder { agent: by.clone(), identity: "login".into() };
-        let mut phases = vec![
-            Phase::Scheduled { delay_ms: u64::MAX, anchor_ms: 1 },
-            Phase::Ready,
-            Phase::Offered(holder.clone()),
-            Phase::Running(holder),
-            Phase::Completed { by: by.clone() },
-        ];
-        for reason in [
-            DeadReason::Failed,
-            DeadReason::NonRetryable,
-            DeadReason::Timeout,
-            DeadReason::Lost,
-            DeadReason::Rejected,
-        ] {
-            phases.push(Phase::Dead { reason, by: by.clone() });
-        }
-        phases
-    }
-
-    fn encoded(record: &Record) -> Vec<Write> {
-        let mut writes = Vec::new();
-        encode(record, |write| writes.push(write)).unwrap();
-        writes
-    }
-
-    /// The one value that a record sets.
-    fn put(record: &Record) -> (Table, Vec<u8>, Vec<u8>) {
-        match encoded(record).pop() {
-            Some(Write::Put(table, key, value)) => (table, key, value),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn every_phase_of_a_row_is_read_as_it_was_written() {
-        for phase in phases() {
-            let row = row(phase);
-            let (table, key, value) = put(&Record::Task(Box::new(row.clone())));
-            assert_eq!(decode_row(table, &key, &value), Ok(row));
-        }
-    }
-
-    #[test]
-    fn a_task_that_ends_leaves_the_queue_table() {
-        let tables = |phase| match &encoded(&Record::Task(Box::new(row(phase))))[..] {
-            [Write::Put(table, ..)] => (*table, false),
-            [Write::Delete(Table::TaskQueue, _), Write::Put(table, ..)] => (*table, true),
-            other => panic!("{other:?}"),
-        };
-        let found: Vec<_> = phases().into_iter().map(tables).collect();
-        assert_eq!(found[..4], [(Table::TaskQueue, false); 4]);
-        assert_eq!(found[4], (Table::TaskCompleted, true));
-        assert_eq!(found[5..], [(Table::TaskDeadLetter, true); 5]);
-    }
-
-    #[test]
-    fn any_changed_bit_and_any_cut_is_noticed() {
-        let (table, key, value) = put(&Record::Task(Box::new(row(Phase::Ready))));
-        for bit in 0..value.len() * 8 {
-            let mut damaged = value.clone();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode_row(table, &key, &damaged).is_err(), "bit {bit}");
-        }
-        for length in 0..value.len() {
-            assert!(decode_row(table, &key, &value[..length]).is_err(), "{length} bytes");
-        }
-    }
-
-    #[test]
-    fn a_value_under_another_key_is_noticed() {
-        let (table, _, value) = put(&Record::Task(Box::new(row(Phase::Ready))));
-        let error = decode_row(table, &row_key(TaskId(8)), &value).unwrap_err();
-        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_younger_format_is_told_apart_from_damage() {
-        let (table, key, mut value) = put(&Record::Task(Box::new(row(Phase::Ready))));
-        value[0] = FORMAT + 1;
-        let sum = checksum(&key, value[0], &value[HEADER_BYTES..]);
-        value[1..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
-        let error = decode_row(table, &key, &value).unwrap_err();
-        assert!(matches!(error, StoreError::NewerFormat { found: 2, .. }), "{error}");
-    }
-
-    /// The example of `docs/storage.md`. If this fails, the format changed: that is a new version.
-    #[test]
-    fn bytes_on_disk_stay_what_they_are() {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let check = |record, key, value| {
-            let (_, found_key, found_value) = put(&record);
-            assert_eq!(
-                (hex(&found_key), hex(&found_value)),
-                (String::from(key), String::from(value))
-            );
-        };
-        let mut small = row(Phase::Ready);
-        small.last_end = None;
-        small.error = None;
-        check(Record::Task(Box::new(small)), EXAMPLE_ROW.0, EXAMPLE_ROW.1);
-        let body = Record::Body {
-            task: TaskId(7),
-            kind: BodyKind::Result,
-            bytes: b"ok".as_slice().into(),
-        };
-        check(body, EXAMPLE_BODY.0, EXAMPLE_BODY.1);
-        check(Record::TaskIdBound(TaskId(1025)), EXAMPLE_BOUND.0, EXAMPLE_BOUND.1);
-    }
-
-    const EXAMPLE_ROW: (&str, &str) = (
-        "010000000000000007",
-        "017c54e5bf0706696d616765730203626967036770750203fb30750105fc\
-         3b280900010203040103626f620000fd0068e5cf8b010000fd0168e5cf8b010000",
-    );
-    const EXAMPLE_BODY: (&str, &str) = ("01000000000000000701", "01fd81b9e16f6b");
-    const EXAMPLE_BOUND: (&str, &str) =
-        ("017461736b5f69645f626f756e64", "011d7c3d490104000000000000");
-}
+mod tests;

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRecoveryMode, ErrorKind, IteratorMode, LogLevel, Options, WriteBatch, WriteOptions,
+    DBRecoveryMode, Direction, ErrorKind, IteratorMode, LogLevel, Options, WriteBatch,
+    WriteOptions,
 };
 
 use super::folder::{self, FolderLock};
@@ -19,9 +20,9 @@ use super::quarantine::Quarantine;
 use super::record::{self, Table, Write};
 use super::recovery::{self, Loss, Replay};
 use super::watermark::{Note, Watermark};
-use super::{Store, StoreError, WriteGate};
+use super::{Expired, Reader, Store, StoreError, WriteGate};
 use crate::core::command::TaskId;
-use crate::core::record::{BodyKind, Record, TaskRow};
+use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
 
 /// Cache for blocks of all tables. 32 MiB: reads are of tasks that are over, and rare.
 const BLOCK_CACHE_BYTES: usize = 32 << 20;
@@ -40,12 +41,15 @@ const OPEN_FILES_MAX: i32 = 256;
 /// A store in a folder.
 pub struct RocksStore {
     // Closed before the lock on its folder is let go of: fields are dropped in this order.
-    db: DB,
+    db: Arc<DB>,
     _lock: FolderLock,
     folder: PathBuf,
     batch: WriteBatch,
     gate: WriteGate,
     watermark: Watermark,
+    /// No time of expiry is before this key. What is deleted stands there as tombstones, which a
+    /// search from the very start would wade through.
+    expiry_from: Vec<u8>,
     /// What the note said before this start.
     note: Note,
     damaged_rows: Cell<u64>,
@@ -69,6 +73,7 @@ impl RocksStore {
             .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
         let db = DB::open_cf_descriptors(&database_options(&replay), &folder, tables)
             .map_err(|error| open_error(&folder, &error))?;
+        let db = Arc::new(db);
         let found = db.latest_sequence_number();
         if let Note::Synced(noted) = note
             && found < noted
@@ -81,9 +86,17 @@ impl RocksStore {
             folder::sync_with_parents(&folder)?;
         }
         let (batch, gate) = (WriteBatch::default(), WriteGate::default());
-        let damaged_rows = Cell::new(0);
-        let store =
-            RocksStore { db, _lock: lock, folder, batch, gate, watermark, note, damaged_rows };
+        let store = RocksStore {
+            db,
+            _lock: lock,
+            folder,
+            batch,
+            gate,
+            watermark,
+            expiry_from: Vec::new(),
+            note,
+            damaged_rows: Cell::new(0),
+        };
         store.tell_losses(&replay)?;
         Ok(store)
     }
@@ -130,10 +143,13 @@ impl RocksStore {
 
     /// Ids below it may have been given out; `None` in a new store.
     fn task_id_bound(&self) -> Result<Option<TaskId>, StoreError> {
-        let key = record::task_id_bound_key();
+        let key = record::name_key(record::TASK_ID_BOUND);
         let value = self.db.get_cf(family(&self.db, Table::Meta), &key);
         let bound = match value.map_err(|error| open_error(&self.folder, &error))? {
-            Some(value) => record::decode_task_id_bound(&key, &value).map(Some),
+            Some(value) => record::decode(Table::Meta, &key, &value).map(|record| match record {
+                Record::TaskIdBound(bound) => Some(bound),
+                _ => None,
+            }),
             None => Ok(None),
         };
         let reason = match bound {
@@ -183,11 +199,16 @@ impl RocksStore {
 
 impl Store for RocksStore {
     fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        let RocksStore { db, batch, gate, .. } = self;
+        let RocksStore { db, batch, gate, expiry_from, .. } = self;
         gate.pass(|| {
             records.iter().try_for_each(|record| {
                 record::encode(record, |write| match write {
-                    Write::Put(table, key, value) => batch.put_cf(family(db, table), key, value),
+                    Write::Put(table, key, value) => {
+                        if table == Table::TaskExpiry && key < *expiry_from {
+                            expiry_from.clone_from(&key);
+                        }
+                        batch.put_cf(family(db, table), key, value);
+                    }
                     Write::Delete(table, key) => batch.delete_cf(family(db, table), key),
                 })
             })
@@ -227,17 +248,26 @@ impl Store for RocksStore {
     }
 
     fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        let mut quarantine = Quarantine::beside(&self.folder);
         if let Some(bound) = self.task_id_bound()? {
             each(Record::TaskIdBound(bound));
         }
-        let mut quarantine = Quarantine::beside(&self.folder);
-        self.each_value(Table::TaskQueue, |key, value| {
-            match record::decode_row(Table::TaskQueue, key, value) {
-                Ok(row) => each(Record::Task(Box::new(row))),
-                Err(damage) => quarantine.take(Table::TaskQueue, key, value, damage)?,
-            }
-            Ok(())
-        })?;
+        let bound = record::name_key(record::TASK_ID_BOUND);
+        for table in Table::OF_START {
+            self.each_value(table, |key, value| {
+                if key == bound {
+                    return Ok(());
+                }
+                match record::decode(table, key, value) {
+                    Ok(record) => each(record),
+                    Err(damage) if table.has_rows() => {
+                        quarantine.take(table, key, value, damage)?;
+                    }
+                    Err(damage) => return Err(damage),
+                }
+                Ok(())
+            })?;
+        }
         self.damaged_rows.set(quarantine.rows());
         Ok(())
     }
@@ -246,8 +276,61 @@ impl Store for RocksStore {
         self.damaged_rows.get()
     }
 
+    fn expired(&mut self, until_ms: u64, limit: usize) -> Result<Expired, StoreError> {
+        let mut expired = Expired::default();
+        let mut first = None;
+        let from = IteratorMode::From(&self.expiry_from, Direction::Forward);
+        for entry in self.db.iterator_cf(family(&self.db, Table::TaskExpiry), from) {
+            let (key, _) = entry.map_err(|error| read_error(&error))?;
+            let is_added = expired.add(record::decode_expiry(&key)?, until_ms, limit);
+            first.get_or_insert(key);
+            if !is_added {
+                break;
+            }
+        }
+        if let Some(first) = first {
+            self.expiry_from = first.into();
+        }
+        Ok(expired)
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(RocksReader { db: Arc::clone(&self.db) })
+    }
+
     fn close(&mut self) {
         self.watermark.note(self.db.latest_sequence_number());
+    }
+}
+
+/// Reads beside the commit loop.
+struct RocksReader {
+    db: Arc<DB>,
+}
+
+impl Reader for RocksReader {
+    fn rows(
+        &self,
+        shelf: Shelf,
+        after: Option<TaskId>,
+        each: &mut dyn FnMut(TaskRow) -> bool,
+    ) -> Result<(), StoreError> {
+        let table = Table::of(shelf);
+        let from = record::row_key(TaskId(after.map_or(0, |after| after.0.saturating_add(1))));
+        let from = IteratorMode::From(&from, Direction::Forward);
+        for entry in self.db.iterator_cf(family(&self.db, table), from) {
+            let (key, value) = entry.map_err(|error| read_error(&error))?;
+            match record::decode_row(table, &key, &value) {
+                Ok(row) => {
+                    if !each(row) {
+                        break;
+                    }
+                }
+                Err(StoreError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -283,9 +366,9 @@ fn table_options(table: Table, cache: &Cache) -> Options {
     options.set_block_based_table_factory(&blocks);
     options.set_write_buffer_size(MEMTABLE_BYTES);
     options.set_compression_type(DBCompressionType::Lz4);
-    if table == Table::TaskQueue {
-        // Finished tasks leave this table, mostly from its front: compact where half of a
-        // thousand entries are deletions, or the scan at start wades through them.
+    if matches!(table, Table::TaskQueue | Table::TaskExpiry | Table::TaskBody) {
+        // What is done leaves these tables, mostly from their front: compact where half of a
+        // thousand entries are deletions, or a scan from the start wades through them.
         options.add_compact_on_deletion_collector_factory(1024, 512, 0.5);
     }
     options

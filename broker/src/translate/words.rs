@@ -1,156 +1,175 @@
-//! Our text verbs to commands, and their answers to lines (docs/protocol.md, "Tasks").
+//! Answers and pushes to lines (docs/protocol.md, "Our own verbs").
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::fmt::Write as _;
 
-use super::{
-    ATTEMPTS_DEFAULT, CREDIT_DEFAULT, Invalid, LEASE_MS_DEFAULT, PRIORITY_DEFAULT, attempts,
-    credit, json, lease_ms, name, names, priority, retry_after_ms,
-};
-use crate::core::command::{
-    Action, Attach, Command, Generation, LeaseOp, Push, Rejection, Reply, SessionId, Submit, TaskId,
-};
-use agentcom_protocol::{Request, Verb, encode};
+use serde_json::{Value, json};
 
-/// What a request asks for.
-///
-/// # Errors
-/// [`Invalid`]: an argument or option has a value that is not allowed.
-pub fn command(
-    request: &Request<'_>,
-    session: SessionId,
-    identity: &Arc<str>,
-) -> Result<Command, Invalid> {
-    let body = || -> Arc<[u8]> { request.body.into() };
-    let lease = |action| -> Result<Command, Invalid> {
-        Ok(Command::Lease(LeaseOp {
-            session,
-            task: task(request)?,
-            generation: Generation(number("generation", request.arguments[1])?),
-            action,
-        }))
-    };
-    match request.verb {
-        Verb::TaskSubmit => Ok(Command::Submit(Submit {
-            queue: name("queue", request.arguments[0])?,
-            payload: body(),
-            needs: list("needs", request.option("needs"))?,
-            band: request.option("priority").map_or(Ok(PRIORITY_DEFAULT), priority)?,
-            attempts_max: optional(request, "attempts", attempts)?.unwrap_or(ATTEMPTS_DEFAULT),
-            lease_ms: optional(request, "lease_ms", lease_ms)?.unwrap_or(LEASE_MS_DEFAULT),
-        })),
-        Verb::TaskShow => Ok(Command::Show { task: task(request)? }),
-        Verb::TaskAccept => lease(Action::Accept),
-        Verb::TaskDecline => {
-            let reason = request.option("reason").unwrap_or_default();
-            lease(Action::Decline { reason: reason.into() })
-        }
-        Verb::TaskProgress => lease(Action::Progress { data: body() }),
-        Verb::TaskComplete => lease(Action::Complete { result: body() }),
-        Verb::TaskFail => lease(Action::Fail {
-            error: String::from_utf8_lossy(request.body).into(),
-            retryable: retryable(request.option("class"))?,
-            retry_after_ms: optional(request, "retry_after_ms", retry_after_ms)?,
-        }),
-        Verb::WorkerStart => Ok(Command::Attach(Attach {
-            session,
-            agent: name("agent", request.arguments[0])?,
-            identity: Arc::clone(identity),
-            capabilities: list("can", request.option("can"))?,
-            queues: list("queues", request.option("queues"))?,
-            credit: optional(request, "credit", credit)?.unwrap_or(CREDIT_DEFAULT),
-        })),
-        Verb::WorkerStop => Ok(Command::Detach { session }),
-    }
-}
+use super::view;
+use crate::core::command::{Continued, Offer, Push, Rejection, Reply, Stopped, TaskEvent};
+use agentcom_protocol::encode;
 
-/// The line that answers a request.
+/// The line that answers a request, with the items that stand before it.
 pub fn answer(out: &mut Vec<u8>, tag: &str, outcome: &Result<Reply, Rejection>) {
-    match outcome {
-        Ok(Reply::Submitted { task }) => {
-            encode::words(out, &["OK", tag, &format!("task={}", task.0)], None);
-        }
-        Ok(Reply::Task(view)) => {
-            encode::words(out, &["OK", tag], Some(json::view(view).to_string().as_bytes()));
-        }
-        Ok(Reply::Done { task, state, duplicate }) => {
-            let (task, state) = (format!("task={}", task.0), format!("state={}", state.as_str()));
-            let mut words = vec!["OK", tag, &task, &state];
-            if *duplicate {
-                words.push("duplicate=true");
-            }
-            encode::words(out, &words, None);
-        }
-        Ok(Reply::Attached { agent }) => {
-            encode::words(out, &["OK", tag, &format!("agent={agent}")], None);
-        }
-        Ok(Reply::Noted) => encode::words(out, &["OK", tag], None),
+    let reply = match outcome {
+        Ok(reply) => reply,
         Err(rejection) => {
-            encode::declined(out, tag, rejection.code(), &rejection.to_string());
+            return encode::declined(out, tag, rejection.code(), &rejection.to_string());
         }
+    };
+    let mut line = format!("OK {tag}");
+    match reply {
+        Reply::Submitted(kept) => {
+            let (task, generation) = (kept.task.0, kept.generation.0);
+            write(&mut line, &[("task", &task), ("state", &kept.state.as_str())]);
+            write(&mut line, &[("generation", &generation)]);
+            write_if(&mut line, "existing", kept.existing);
+        }
+        Reply::SubmittedBatch(kept) => {
+            write_list(&mut line, "tasks", kept.iter().map(|kept| kept.task.0.to_string()));
+        }
+        Reply::Task(found) => return body(out, tag, &view::task(found)),
+        Reply::Queue(found) => return body(out, tag, &view::queue(found)),
+        Reply::Queues(found) => return body(out, tag, &view::queues(found)),
+        Reply::Tasks(found) => return body(out, tag, &view::tasks(found)),
+        Reply::Why { task, state, reasons } => {
+            return body(out, tag, &view::why(*task, *state, reasons));
+        }
+        Reply::Parked { task, state, answers } => {
+            return body(out, tag, &view::parked(*task, *state, answers));
+        }
+        Reply::Listed { tasks, next } => return body(out, tag, &view::listed(tasks, *next)),
+        Reply::Schedule(found) => return body(out, tag, &view::schedule(found)),
+        Reply::Schedules(found) => return body(out, tag, &view::schedules(found)),
+        Reply::Attached { session, continued, stopped } => {
+            write(&mut line, &[("agent", &session.agent), ("epoch", &session.epoch.0)]);
+            write_leases(&mut line, continued, stopped);
+        }
+        Reply::Taken(offers) => {
+            for offer in offers {
+                work(out, format!("ITEM {tag}"), offer);
+            }
+            write(&mut line, &[("count", &offers.len())]);
+        }
+        Reply::Done { task, state, duplicate } => {
+            write(&mut line, &[("task", &task.0), ("state", &state.as_str())]);
+            write_if(&mut line, "duplicate", *duplicate);
+        }
+        Reply::Numbered { task, seq, duplicate } => {
+            write(&mut line, &[("task", &task.0), ("seq", seq)]);
+            write_if(&mut line, "duplicate", *duplicate);
+        }
+        Reply::Purged { tasks, left } => write(&mut line, &[("tasks", tasks), ("left", left)]),
+        Reply::Noted => {}
     }
+    encode::words(out, &[&line], None);
 }
 
-/// The line that tells an agent something it did not ask for.
+/// The line that tells somebody something that was not asked for.
 pub fn push(out: &mut Vec<u8>, push: &Push) {
     match push {
-        Push::Offer(offer) => {
-            let words = [
-                "OFFER".to_owned(),
-                offer.task.0.to_string(),
-                offer.generation.0.to_string(),
-                format!("queue={}", offer.queue),
-                format!("attempt={}", offer.attempt),
-                format!("offer_ms={}", offer.offer_ms),
-                format!("lease_ms={}", offer.lease_ms),
-            ];
-            encode::words(out, &words.each_ref().map(String::as_str), Some(&offer.payload));
-        }
+        Push::Offer(offer) => work(out, "OFFER".to_owned(), offer),
         Push::Revoked { task, generation, state } => {
-            let (task, generation) = (task.0.to_string(), generation.0.to_string());
-            let state = format!("state={}", state.as_str());
-            encode::words(out, &["REVOKED", &task, &generation, &state], None);
+            let line = format!("REVOKED {} {} state={}", task.0, generation.0, state.as_str());
+            encode::words(out, &[&line], None);
+        }
+        Push::Cancel { task, generation, grace_ms, reason } => {
+            let line = format!("CANCEL {} {} grace_ms={grace_ms}", task.0, generation.0);
+            encode::words(out, &[&line], Some(reason.as_bytes()));
+        }
+        Push::Answered { task, generation, answers } => {
+            let line = format!("ANSWERED {} {}", task.0, generation.0);
+            let body = json!({ "answers": view::answers(answers) }).to_string();
+            encode::words(out, &[&line], Some(body.as_bytes()));
         }
         Push::Replaced => out.extend_from_slice(encode::fixed::REPLACED),
+        Push::Event { event, .. } => tell(out, event),
     }
 }
 
-/// Whether a failed attempt may be followed by another.
-pub(super) fn retryable(class: Option<&str>) -> Result<bool, Invalid> {
-    match class {
-        None | Some("retry") => Ok(true),
-        Some("fatal") => Ok(false),
-        Some(found) => Err(Invalid::Value {
-            field: "class",
-            found: found.to_owned(),
-            allowed: "retry or fatal",
-        }),
+/// `OFFER` or `ITEM`. Answers, then a checkpoint, stand before the payload.
+fn work(out: &mut Vec<u8>, mut line: String, offer: &Offer) {
+    let _ = write!(line, " {} {}", offer.task.0, offer.generation.0);
+    write(&mut line, &[("queue", &offer.queue), ("attempt", &offer.attempt)]);
+    if offer.offer_ms > 0 {
+        write(&mut line, &[("offer_ms", &offer.offer_ms)]);
+    }
+    write(&mut line, &[("lease_ms", &offer.lease_ms)]);
+    if offer.progress_seq > 0 {
+        write(&mut line, &[("progress_seq", &offer.progress_seq)]);
+    }
+    if let Some(seq) = offer.checkpoint_seq {
+        write(&mut line, &[("checkpoint_seq", &seq)]);
+    }
+    let mut before = Vec::new();
+    if !offer.answers.is_empty() {
+        let answers = view::answers(&offer.answers).to_string();
+        write(&mut line, &[("answers_bytes", &answers.len())]);
+        before.extend_from_slice(answers.as_bytes());
+    }
+    if let Some(checkpoint) = &offer.checkpoint {
+        write(&mut line, &[("checkpoint_bytes", &checkpoint.len())]);
+        before.extend_from_slice(checkpoint);
+    }
+    let mut body = Cow::Borrowed(&*offer.payload);
+    if !before.is_empty() {
+        before.extend_from_slice(&offer.payload);
+        body = Cow::Owned(before);
+    }
+    encode::words(out, &[&line], Some(&body));
+}
+
+fn tell(out: &mut Vec<u8>, event: &TaskEvent) {
+    let mut line = format!("EVENT {}", event.task.0);
+    write(&mut line, &[("seq", &event.seq), ("at_ms", &event.at_ms)]);
+    write(&mut line, &[("state", &event.state.as_str()), ("generation", &event.generation.0)]);
+    if let Some(agent) = &event.agent {
+        write(&mut line, &[("agent", agent)]);
+    }
+    if let Some(progress) = &event.progress {
+        write(&mut line, &[("progress_seq", &progress.seq)]);
+    }
+    if let Some(blocked_by) = event.blocked_by {
+        write(&mut line, &[("blocked_by", &blocked_by.0)]);
+    }
+    let report = event.progress.as_ref().map_or(&[][..], |progress| &progress.data);
+    encode::words(out, &[&line], Some(report));
+}
+
+fn body(out: &mut Vec<u8>, tag: &str, value: &Value) {
+    encode::words(out, &["OK", tag], Some(value.to_string().as_bytes()));
+}
+
+fn write(line: &mut String, fields: &[(&str, &dyn std::fmt::Display)]) {
+    for (key, value) in fields {
+        let _ = write!(line, " {key}={value}");
     }
 }
 
-fn task(request: &Request<'_>) -> Result<TaskId, Invalid> {
-    number("task", request.arguments[0]).map(TaskId)
+fn write_if(line: &mut String, key: &str, is_so: bool) {
+    if is_so {
+        write(line, &[(key, &true)]);
+    }
 }
 
-fn number(field: &'static str, found: &str) -> Result<u64, Invalid> {
-    found.parse().map_err(|_| Invalid::Value {
-        field,
-        found: found.to_owned(),
-        allowed: "a whole number",
-    })
+fn write_list(line: &mut String, key: &str, items: impl Iterator<Item = String>) {
+    let items: Vec<String> = items.collect();
+    write(line, &[(key, &items.join(","))]);
 }
 
-fn optional<T>(
-    request: &Request<'_>,
-    key: &'static str,
-    check: fn(u64) -> Result<T, Invalid>,
-) -> Result<Option<T>, Invalid> {
-    request.option(key).map(|found| number(key, found).and_then(check)).transpose()
-}
-
-fn list(
-    field: &'static str,
-    found: Option<&str>,
-) -> Result<Vec<crate::core::command::Name>, Invalid> {
-    let texts = found.into_iter().flat_map(|list| list.split(',')).filter(|text| !text.is_empty());
-    names(field, texts)
+/// What became of the leases that a session named; lists without items are left out.
+fn write_leases(line: &mut String, continued: &[Continued], stopped: &[Stopped]) {
+    let lease = |task: u64, generation: u64| format!("{task}:{generation}");
+    if !continued.is_empty() {
+        let leases = continued.iter().map(|lease_| lease(lease_.task.0, lease_.generation.0));
+        write_list(line, "continued", leases);
+    }
+    let cancelling = continued.iter().filter(|lease| lease.is_cancelling);
+    if cancelling.clone().next().is_some() {
+        write_list(line, "cancelling", cancelling.map(|lease| lease.task.0.to_string()));
+    }
+    if !stopped.is_empty() {
+        let leases = stopped.iter().map(|lease_| lease(lease_.task.0, lease_.generation.0));
+        write_list(line, "stopped", leases);
+    }
 }

@@ -77,12 +77,24 @@ fn server_bytes(frame: &ServerFrame<'_>) -> Option<Vec<u8>> {
             }
             encode::declined(&mut bytes, tag, code, sentence);
         }
+        ServerFrame::Item { tag, task, generation, fields, body } => {
+            let numbers = [task.to_string(), generation.to_string()];
+            sized(&mut bytes, &["ITEM", tag, &numbers[0], &numbers[1]], fields, body);
+        }
         ServerFrame::Offer { task, generation, fields, body } => {
-            let (task, generation, fields) =
-                (task.to_string(), generation.to_string(), pairs(fields));
-            let mut words = vec!["OFFER", &task, &generation];
-            words.extend(fields.iter().map(String::as_str));
-            encode::words(&mut bytes, &words, Some(body));
+            let numbers = [task.to_string(), generation.to_string()];
+            sized(&mut bytes, &["OFFER", &numbers[0], &numbers[1]], fields, body);
+        }
+        ServerFrame::Cancel { task, generation, fields, body } => {
+            let numbers = [task.to_string(), generation.to_string()];
+            sized(&mut bytes, &["CANCEL", &numbers[0], &numbers[1]], fields, body);
+        }
+        ServerFrame::Answered { task, generation, fields, body } => {
+            let numbers = [task.to_string(), generation.to_string()];
+            sized(&mut bytes, &["ANSWERED", &numbers[0], &numbers[1]], fields, body);
+        }
+        ServerFrame::Event { task, fields, body } => {
+            sized(&mut bytes, &["EVENT", &task.to_string()], fields, body);
         }
         ServerFrame::Revoked { task, generation, fields } => {
             let (task, generation, fields) =
@@ -94,6 +106,12 @@ fn server_bytes(frame: &ServerFrame<'_>) -> Option<Vec<u8>> {
         ServerFrame::Replaced => bytes.extend_from_slice(encode::fixed::REPLACED),
     }
     Some(bytes)
+}
+
+fn sized(bytes: &mut Vec<u8>, front: &[&str], fields: &[(&str, &str)], body: &[u8]) {
+    let fields = pairs(fields);
+    let words: Vec<&str> = front.iter().copied().chain(fields.iter().map(String::as_str)).collect();
+    encode::words(bytes, &words, Some(body));
 }
 
 fn pairs(fields: &[(&str, &str)]) -> Vec<String> {

@@ -536,7 +536,8 @@ fn fields<'a>(
     words.iter().map(field).collect()
 }
 
-/// The words of a push are those of its line in the text framing, without the size.
+/// The words of a push, and of an item, are those of its line in the text framing, without the
+/// size.
 fn push<'a>(words: &[&'a str], body: &'a [u8]) -> Result<frame::ServerFrame<'a>, DecodeError> {
     const WRONG: DecodeError = DecodeError::Layout { frame: "PUSH" };
     let number = |word: &str| word.parse::<u64>().map_err(|_| WRONG);
@@ -554,6 +555,30 @@ fn push<'a>(words: &[&'a str], body: &'a [u8]) -> Result<frame::ServerFrame<'a>,
                 fields: fields("PUSH", rest)?,
             })
         }
+        ["CANCEL", task, generation, ref rest @ ..] => Ok(frame::ServerFrame::Cancel {
+            task: number(task)?,
+            generation: number(generation)?,
+            fields: fields("PUSH", rest)?,
+            body,
+        }),
+        ["ANSWERED", task, generation, ref rest @ ..] => Ok(frame::ServerFrame::Answered {
+            task: number(task)?,
+            generation: number(generation)?,
+            fields: fields("PUSH", rest)?,
+            body,
+        }),
+        ["ITEM", tag, task, generation, ref rest @ ..] => Ok(frame::ServerFrame::Item {
+            tag,
+            task: number(task)?,
+            generation: number(generation)?,
+            fields: fields("PUSH", rest)?,
+            body,
+        }),
+        ["EVENT", task, ref rest @ ..] => Ok(frame::ServerFrame::Event {
+            task: number(task)?,
+            fields: fields("PUSH", rest)?,
+            body,
+        }),
         ["REPLACED"] if body.is_empty() => Ok(frame::ServerFrame::Replaced),
         _ => Err(WRONG),
     }

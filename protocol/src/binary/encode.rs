@@ -199,6 +199,20 @@ pub fn translated(out: &mut Vec<u8>, frame: &ServerFrame<'_>) -> Result<(), NoNu
         ServerFrame::Revoked { task, generation, fields } => {
             push_named(out, "REVOKED", *task, *generation, fields, &[]);
         }
+        ServerFrame::Cancel { task, generation, fields, body } => {
+            push_named(out, "CANCEL", *task, *generation, fields, body);
+        }
+        ServerFrame::Answered { task, generation, fields, body } => {
+            push_named(out, "ANSWERED", *task, *generation, fields, body);
+        }
+        ServerFrame::Item { tag, task, generation, fields, body } => {
+            let numbers = [task.to_string(), generation.to_string()];
+            let [task, generation] = numbers.each_ref().map(String::as_str);
+            push_words(out, &["ITEM", tag, task, generation], fields, body);
+        }
+        ServerFrame::Event { task, fields, body } => {
+            push_words(out, &["EVENT", &task.to_string()], fields, body);
+        }
         ServerFrame::Replaced => push(out, &["REPLACED"], &[]),
     }
     Ok(())
@@ -217,9 +231,13 @@ fn push_named(
     fields: &[(&str, &str)],
     body: &[u8],
 ) {
-    let (task, generation, fields) = (task.to_string(), generation.to_string(), joined(fields));
-    let mut words = vec![name, &task, &generation];
-    words.extend(fields.iter().map(String::as_str));
+    let (task, generation) = (task.to_string(), generation.to_string());
+    push_words(out, &[name, &task, &generation], fields, body);
+}
+
+fn push_words(out: &mut Vec<u8>, first: &[&str], fields: &[(&str, &str)], body: &[u8]) {
+    let fields = joined(fields);
+    let words: Vec<&str> = first.iter().copied().chain(fields.iter().map(String::as_str)).collect();
     push(out, &words, body);
 }
 

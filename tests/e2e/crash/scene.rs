@@ -195,14 +195,18 @@ pub(super) fn work(scene: &Scene, agent: &str) {
     let mut life = 0;
     while let Some((mut wire, entered)) = scene.enter(life) {
         life = entered;
-        let mut requests = format!("WORKER START start {agent} credit={CREDIT}\r\n");
+        let holding: Vec<String> =
+            done.iter().map(|(task, done)| format!("{task}:{}", done.generation)).collect();
+        let holding = holding.join(",");
+        let mut requests =
+            format!("WORKER START start {agent} credit={CREDIT} holding={holding}\r\n");
         done.iter().for_each(|(&task, done)| requests += &done.request(task));
         let _ = wire.try_send(requests);
         while let Some(operation) = wire.next_operation() {
             if let Some(offer) = Offer::parse(&operation) {
                 let (task, generation) = (offer.task, offer.generation);
                 if done.get(&task).is_some_and(|done| done.generation == generation) {
-                    // Offered again after a kill, and repeated already.
+                    // Offered before a kill, and repeated already.
                     continue;
                 }
                 let payload = String::from_utf8_lossy(&offer.payload).into_owned();
@@ -258,7 +262,7 @@ impl Done {
 fn acknowledged(answer: &[u8]) -> Option<(usize, u64)> {
     let text = std::str::from_utf8(answer).ok()?.strip_suffix("\r\n")?;
     let (job, task) = text.strip_prefix("OK ")?.split_once(" task=")?;
-    Some((job.parse().ok()?, task.parse().ok()?))
+    Some((job.parse().ok()?, task.split(' ').next()?.parse().ok()?))
 }
 
 fn summary(ledger: &Ledger) -> String {

@@ -14,15 +14,19 @@ fn watcher(broker: &Broker) -> Wire {
     wire
 }
 
-/// The next event; its subject must end in its state.
+/// The next event, without its number and time; its subject must end in its state.
 #[track_caller]
 fn event(watcher: &mut Wire) -> Value {
     let message = watcher.expect_line();
     let (line, body) = message.split_once("\r\n").unwrap_or((&message, ""));
-    let event: Value =
+    let mut event: Value =
         serde_json::from_str(body).unwrap_or_else(|error| panic!("{body:?}: {error}"));
     let state = event["state"].as_str().unwrap_or_default();
     assert_eq!(line, format!("MSG $AC.EVENT.TASK.{state} 1 {}", body.len()));
+    for key in ["seq", "at_ms"] {
+        let value = event.as_object_mut().and_then(|fields| fields.remove(key));
+        assert!(value.is_some_and(|value| value.as_u64() > Some(0)), "{key} of {event}");
+    }
     event
 }
 
@@ -49,7 +53,7 @@ fn whoever_subscribes_sees_every_change_in_order() {
     assert_eq!(event(&mut watcher), held("running", 1));
     agent.ask(format!("TASK PROGRESS p {lease} 3\r\n50%\r\n"));
     let mut report = held("running", 1);
-    report["progress"] = "50%".into();
+    (report["progress"], report["progress_seq"]) = ("50%".into(), 1.into());
     assert_eq!(event(&mut watcher), report);
     agent.ask(format!("TASK FAIL f {lease} retry_after_ms=1200 4\r\noops\r\n"));
     assert_eq!(event(&mut watcher), fields("scheduled", 2));

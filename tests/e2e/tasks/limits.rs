@@ -14,7 +14,7 @@ const BURST: usize = 20_000;
 
 #[test]
 fn a_full_queue_takes_no_more_until_a_task_is_over() {
-    let Some(broker) = broker_with(Options::default().task("open_tasks_max", 2)) else { return };
+    let Some(broker) = broker_with(Options::default().task("queue_tasks_max", 2)) else { return };
     let mut submitter = broker.connect(QUIET);
     let first = submitter.submit("q", "");
     submitter.submit("q", "");
@@ -87,7 +87,7 @@ fn of_a_burst_of_verbs_each_is_answered_and_what_is_too_much_is_busy() {
         |_| String::new(),
         |_, number| format!("TASK SUBMIT {number} q 2\r\nhi\r\n"),
         |answer| match answer.split(' ').collect::<Vec<_>>()[..] {
-            ["OK", number, _] | ["ERR", number, "busy", ..] => number.parse().ok(),
+            ["OK", number, ..] | ["ERR", number, "busy", ..] => number.parse().ok(),
             _ => None,
         },
     );

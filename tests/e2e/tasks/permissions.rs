@@ -61,7 +61,8 @@ fn where_the_client_listens_it_may_be_answered() {
     let mut robot = broker.connect(ROBOT);
     let body = r#"{"queue":"q"}"#;
     robot.send(format!("SUB in.* 1\r\nPUB $AC.API.TASK.SUBMIT in.1 {}\r\n{body}\r\n", body.len()));
-    robot.expect("MSG in.1 1 10\r\n{\"task\":1}\r\n");
+    let answer = robot.expect_line();
+    assert!(answer.starts_with("MSG in.1 1 ") && answer.contains(r#""task":1"#), "{answer}");
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn a_start_that_is_declined_does_not_silence_the_next() {
     let mut root = broker.connect(ROOT);
     root.send("WORKER START 1 taken\r\nWORKER START 2 free can=x\r\n");
     assert!(root.expect_line().starts_with("ERR 1 name_taken "));
-    assert_eq!(root.expect_line(), "OK 2 agent=free");
+    assert!(root.expect_line().starts_with("OK 2 agent=free "));
     let task = broker.connect(ROOT).submit("q needs=x", "");
     assert_eq!(root.offer().task, task);
     robot.expect_nothing();

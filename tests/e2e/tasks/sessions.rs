@@ -11,15 +11,20 @@ const BOB: &str = r#"{"verbose":false,"pedantic":false,"user":"bob","pass":"pb"}
 fn a_start_is_answered_with_the_agents_name() {
     let Some(broker) = broker() else { return };
     let mut wire = broker.connect(QUIET);
+    let mut epochs = 0;
     for words in ["alice", "bob can=gpu queues=q credit=2", "bob"] {
         wire.send(format!("WORKER START w {words}\r\n"));
         let agent = words.split(' ').next().unwrap_or_default();
-        wire.expect(format!("OK w agent={agent}\r\n"));
+        let answer = wire.expect_line();
+        let epoch = answer.strip_prefix(&format!("OK w agent={agent} epoch="));
+        let epoch: u64 = epoch.and_then(|epoch| epoch.parse().ok()).expect("an epoch");
+        assert!(epoch > epochs, "a later session has a larger epoch: {answer}");
+        epochs = epoch;
     }
 }
 
 #[test]
-fn an_agent_that_comes_back_is_offered_what_it_holds_under_the_same_generation() {
+fn an_agent_that_comes_back_goes_on_with_what_it_names_under_the_same_generation() {
     let Some(broker) = broker() else { return };
     let mut submitter = broker.connect(QUIET);
     let mut agent = worker(&broker, "alice credit=3");
@@ -33,12 +38,14 @@ fn an_agent_that_comes_back_is_offered_what_it_holds_under_the_same_generation()
     let mut other = worker(&broker, "bob");
     other.expect_nothing();
 
-    let mut agent = worker(&broker, "alice credit=3");
-    let mut again = [agent.offer(), agent.offer()];
-    again.sort_by_key(|offer| offer.task);
-    assert_eq!(again, [running, offered]);
+    let mut agent = broker.connect(QUIET);
+    let [first, second] = [&running, &offered].map(|offer| offer.lease().replace(' ', ":"));
+    let holding = format!("{first},{second},99:1");
+    let answer = agent.ask(format!("WORKER START w alice credit=3 holding={holding}\r\n"));
+    let continued = format!(" continued={first},{second} stopped=99:1");
+    assert!(answer.ends_with(&continued), "{continued}, not {answer}");
     agent.expect_nothing();
-    for offer in again {
+    for offer in [running, offered] {
         agent.send(format!("TASK COMPLETE c {} 0\r\n\r\n", offer.lease()));
         agent.expect(format!("OK c task={} state=completed\r\n", offer.task));
     }
@@ -54,9 +61,9 @@ fn a_second_connection_of_an_agent_takes_over_from_the_first() {
     let mut first = worker(&broker, "alice");
     let task = submitter.submit("q", "");
     let offer = first.offer();
-    let mut second = worker(&broker, "alice");
+    let mut second = worker(&broker, &format!("alice holding={task}:1"));
     first.expect("REPLACED\r\n");
-    assert_eq!(second.offer(), offer);
+    second.expect_nothing();
     first.expect_declined(&format!("TASK ACCEPT a {}\r\n", offer.lease()), "not_attached");
     // Its end takes nothing away from the second.
     drop(first);
@@ -75,8 +82,8 @@ fn a_connection_speaks_for_the_agent_it_named_last() {
     wire.start_worker("bob");
     wire.expect_nothing();
     wire.expect_declined(&format!("TASK ACCEPT a {lease}\r\n"), "not_owner");
-    wire.start_worker("alice");
-    assert_eq!(wire.offer().lease(), lease);
+    wire.start_worker(&format!("alice holding={task}:1"));
+    wire.expect_nothing();
     wire.send(format!("TASK COMPLETE c {lease} 0\r\n\r\n"));
     wire.expect(format!("OK c task={task} state=completed\r\n"));
 }
@@ -101,8 +108,7 @@ fn the_name_of_an_agent_belongs_to_its_login() {
     drop(owner);
     thief.expect_declined(take, "name_taken");
     let mut owner = broker.connect(ALICE).case("owner, back");
-    owner.start_worker("agent-7");
-    assert_eq!(owner.offer().lease(), lease);
+    owner.start_worker(&format!("agent-7 holding={task}:1"));
     owner.send(format!("TASK COMPLETE c {lease} 0\r\n\r\n"));
     owner.expect(format!("OK c task={task} state=completed\r\n"));
 
@@ -145,4 +151,22 @@ fn publish_and_subscribe_go_on_beside_it() {
     assert_eq!(agent.offer().task, task);
     agent.send("UNSUB 1\r\n");
     agent.expect_nothing();
+}
+
+#[test]
+fn what_an_agent_does_not_name_when_it_comes_back_is_lost_at_once() {
+    let Some(broker) = broker() else { return };
+    let mut submitter = broker.connect(QUIET);
+    let mut agent = worker(&broker, "alice credit=2");
+    let tasks = ["kept", "lost"].map(|text| submitter.submit("q", text));
+    for lease in [agent.offer().lease(), agent.offer().lease()] {
+        agent.ask(format!("TASK ACCEPT a {lease}\r\n"));
+    }
+    let mut heir = worker(&broker, "bob");
+    let mut back = broker.connect(QUIET);
+    back.start_worker(&format!("alice credit=1 holding={}:1", tasks[0]));
+    let offer = heir.offer();
+    assert_eq!((offer.task, offer.generation), (tasks[1], 3));
+    assert_eq!(submitter.show(tasks[0])["state"], "running");
+    assert_eq!(submitter.show(tasks[1])["lost"], 1);
 }

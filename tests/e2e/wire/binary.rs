@@ -503,9 +503,9 @@ fn tasks_are_submitted_offered_and_completed_in_frames() {
         |tag, words: &[&str], body: &[u8]| bytes(|out| encode::granted(out, tag, words, body));
     let mut frames = Frames::open(broker.tcp(), QUIET);
     frames.send(request(Verb::TaskSubmit, 1, &["resize", "needs=gpu"], b"cat.png"));
-    frames.expect(granted(1, &["task=1"], b""));
+    frames.expect(granted(1, &["task=1", "state=ready", "generation=0"], b""));
     frames.send(request(Verb::WorkerStart, u32::MAX, &["alice", "can=gpu"], b""));
-    frames.expect(granted(u32::MAX, &["agent=alice"], b""));
+    frames.expect(granted(u32::MAX, &["agent=alice", "epoch=1"], b""));
     let offer =
         ["OFFER", "1", "1", "queue=resize", "attempt=1", "offer_ms=10000", "lease_ms=30000"];
     frames.expect(bytes(|out| encode::push(out, &offer, b"cat.png")));
@@ -521,7 +521,7 @@ fn tasks_are_submitted_offered_and_completed_in_frames() {
     }
     // Blanks end nothing, so a reason may have some.
     frames.send(request(Verb::TaskSubmit, 5, &["resize", "needs=gpu"], b"dog.png"));
-    frames.expect(granted(5, &["task=2"], b""));
+    frames.expect(granted(5, &["task=2", "state=ready", "generation=0"], b""));
     assert_eq!(frames.next_frame().map(|frame| frame[0]), Some(0x87));
     frames.send(request(Verb::TaskDecline, 6, &["2", "1", "reason=too busy today"], b""));
     frames.expect(granted(6, &["task=2", "state=ready"], b""));

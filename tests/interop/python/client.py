@@ -4,7 +4,9 @@ How it finds its brokers and asks for a restart: see ../script.rs.
 """
 
 import asyncio
+import json
 import os
+import pathlib
 import sys
 
 import nats
@@ -198,22 +200,50 @@ async def reconnect():
     await client.close()
 
 
+async def example_worker():
+    """The worker of docs/examples does tasks, and again after the broker was gone for a while."""
+    script = pathlib.Path(__file__).parents[3] / "docs" / "examples" / "worker.py"
+    worker = await asyncio.create_subprocess_exec(sys.executable, script, OPEN, "shout", "alice")
+    await shout("hello")
+    print("RESTART", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    await shout("still there")
+    worker.kill()
+    await worker.wait()
+
+
+async def shout(text):
+    """Submit a task, and wait until the worker has done it."""
+    client = await nats.connect(OPEN)
+
+    async def ask(verb, **body):
+        data = json.dumps(body).encode()
+        return json.loads((await client.request("$AC.API." + verb, data, timeout=20)).data)
+
+    task = (await ask("TASK.SUBMIT", queue="shout", payload=text))["task"]
+    view = await ask("TASK.AWAIT", task=task, timeout_ms=15000)
+    assert view["state"] == "completed" and view["result"] == text.upper(), view
+    await client.close()
+
+
 async def main():
-    for case in (
-        publish_and_subscribe,
-        wildcards,
-        queue_groups,
-        request_and_reply,
-        no_responders,
-        headers,
-        big_payloads,
-        drain,
-        token,
-        user_and_password,
-        reconnect,
-    ):
+    for case in ([example_worker] if sys.argv[1:] == ["worker"] else CLIENT):
         await asyncio.wait_for(case(), 30)
         print("ok", case.__name__.replace("_", " "), flush=True)
 
+
+CLIENT = (
+    publish_and_subscribe,
+    wildcards,
+    queue_groups,
+    request_and_reply,
+    no_responders,
+    headers,
+    big_payloads,
+    drain,
+    token,
+    user_and_password,
+    reconnect,
+)
 
 asyncio.run(main())

@@ -1,0 +1,98 @@
+//! Every open task by its id.
+//!
+//! Ids are given out one after the other, so most tasks stand close together: a page holds the
+//! places of 64 of them, and only pages are looked up by a hash. That is half of what a hash table
+//! of tasks needs, and it never has to move a million of them at once when it grows.
+
+use hashbrown::HashMap;
+
+use super::command::TaskId;
+use super::task::Task;
+
+/// Places in a page. A task that outlives its neighbours keeps a page of half a kilobyte alive.
+const PAGE: u64 = 64;
+
+/// Open tasks.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    pages: HashMap<u64, Page>,
+}
+
+#[derive(Debug)]
+struct Page {
+    places: Box<[Option<Box<Task>>; PAGE as usize]>,
+    taken: u32,
+}
+
+impl Tasks {
+    /// One task.
+    pub(super) fn get(&self, id: TaskId) -> Option<&Task> {
+        self.pages.get(&(id.0 / PAGE))?.places[(id.0 % PAGE) as usize].as_deref()
+    }
+
+    /// One task, to change.
+    pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.pages.get_mut(&(id.0 / PAGE))?.places[(id.0 % PAGE) as usize].as_deref_mut()
+    }
+
+    /// Whether a task is open.
+    pub(super) fn has(&self, id: TaskId) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// Take a task in, under its own id.
+    pub(super) fn insert(&mut self, task: Task) {
+        let id = task.row.task;
+        let page = self.pages.entry(id.0 / PAGE).or_insert_with(|| Page {
+            places: Box::new([const { None }; PAGE as usize]),
+            taken: 0,
+        });
+        let former = page.places[(id.0 % PAGE) as usize].replace(Box::new(task));
+        page.taken += u32::from(former.is_none());
+    }
+
+    /// Let a task go.
+    pub(super) fn remove(&mut self, id: TaskId) -> Option<Box<Task>> {
+        let number = id.0 / PAGE;
+        let page = self.pages.get_mut(&number)?;
+        let task = page.places[(id.0 % PAGE) as usize].take()?;
+        page.taken -= 1;
+        if page.taken == 0 {
+            self.pages.remove(&number);
+        }
+        Some(task)
+    }
+}
+
+impl std::ops::Index<TaskId> for Tasks {
+    type Output = Task;
+
+    fn index(&self, id: TaskId) -> &Task {
+        self.get(id).expect("an open task is in memory")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Phase;
+    use super::super::task::tests::{row, spec};
+    use super::*;
+
+    #[test]
+    fn tasks_are_found_until_they_are_let_go_and_pages_go_with_the_last() {
+        let spec = spec("q", 0);
+        let mut tasks = Tasks::default();
+        for id in [1, 63, 64, 1_000_000] {
+            tasks.insert(Task::open(row(id, &spec, Phase::Ready)));
+        }
+        assert_eq!(tasks.pages.len(), 3);
+        assert!(tasks.has(TaskId(64)) && !tasks.has(TaskId(65)) && !tasks.has(TaskId(2)));
+        assert_eq!(tasks.remove(TaskId(63)).map(|task| task.row.task), Some(TaskId(63)));
+        assert!(tasks.remove(TaskId(63)).is_none());
+        assert!(tasks.has(TaskId(1)));
+        for id in [1, 64, 1_000_000] {
+            tasks.remove(TaskId(id));
+        }
+        assert!(tasks.pages.is_empty());
+    }
+}

@@ -1,0 +1,414 @@
+//! Keys and values as bytes: there and back, and what damage does to them.
+
+use super::*;
+use crate::core::command::{
+    AfterEnd, DeadReason, DedupMode, Failure, Generation, LabelOp, LabelTest, LeaseLimit, Missed,
+    Overlap, ParkTimeout, Patience, Schedule, Spec, State, When,
+};
+use crate::core::cron::Cron;
+use crate::core::record::{
+    Asked, Cancelling, DedupRow, Details, Edge, End, EndVerb, Ending, Holder, LeaseEnd, Parent,
+    Parking, Phase, ScheduleRow, Wait,
+};
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+fn names(texts: &[&str]) -> Arc<[Name]> {
+    texts.iter().map(|text| name(text)).collect()
+}
+
+fn small_spec() -> Spec {
+    Spec {
+        queue: name("images"),
+        key: None,
+        needs: names(&["big", "gpu"]),
+        labels: Arc::default(),
+        limits: Arc::default(),
+        band: 2,
+        attempts_max: 3,
+        patience: Patience {
+            lease_ms: 30_000,
+            attempt_ms: 3_600_000,
+            progress_ms: None,
+            queue_ms: None,
+            total_ms: None,
+        },
+    }
+}
+
+/// A waiting task like most.
+fn small_row() -> TaskRow {
+    TaskRow {
+        task: TaskId(7),
+        spec: Arc::new(small_spec()),
+        phase: Phase::Ready,
+        generation: Generation(0),
+        place_ms: 600_123,
+        submitted_ms: 1_700_000_000_000,
+        details: None,
+    }
+}
+
+/// A task with everything.
+fn row(phase: Phase) -> TaskRow {
+    let mut spec = small_spec();
+    let test = |label, op| LabelTest { label: name(label), op, value: "16".into() };
+    let ops = [
+        LabelOp::Equal,
+        LabelOp::NotEqual,
+        LabelOp::Less,
+        LabelOp::AtMost,
+        LabelOp::Greater,
+        LabelOp::AtLeast,
+        LabelOp::Exists,
+    ];
+    spec.key = Some(name("tenant"));
+    spec.labels = ops.into_iter().map(|op| test("mem", op)).collect();
+    spec.limits = [LeaseLimit { name: name("repo"), max: 3 }].into();
+    spec.patience.progress_ms = Some(1);
+    spec.patience.queue_ms = Some(2);
+    spec.patience.total_ms = Some(u64::MAX);
+    let edge = |on, is_blocked| Edge { task: TaskId(3), on, is_blocked };
+    let details = Details {
+        updated_ms: 1_700_000_000_001,
+        event_seq: 99,
+        progress_seq: 12,
+        checkpoint_seq: Some(4),
+        attempts: 1,
+        lost: 2,
+        offers_expired: 3,
+        declines: 4,
+        releases: 5,
+        redrives: 6,
+        excluded: names(&["bob"]),
+        last_end: Some(Box::new(LeaseEnd {
+            generation: Generation(3),
+            agent: name("bob"),
+            verb: EndVerb::Decline,
+            digest: u64::MAX,
+            outcome: State::Ready,
+        })),
+        failures: vec![Failure {
+            generation: Generation(2),
+            agent: name("bob"),
+            at_ms: 5,
+            error: "no".into(),
+        }],
+        cancelling: Some(Box::new(Cancelling {
+            reason: "enough".into(),
+            is_deadline: true,
+            grace_ms: 7,
+            anchor_ms: 8,
+        })),
+        dedup: Some(name("once")),
+        after: vec![
+            edge(AfterEnd::Any, false),
+            edge(AfterEnd::SuccessElseBlock, true),
+            edge(AfterEnd::SuccessElseCancel, false),
+            edge(AfterEnd::SuccessElseFail, false),
+        ],
+        start: Some(Wait::Until { wall_ms: 9 }),
+        version: 3,
+        parent: Some(Parent {
+            task: TaskId(2),
+            generation: Generation(1),
+            depth: 4,
+            ends_with_parent: true,
+        }),
+        questions: vec![Asked {
+            key: name("colour"),
+            text: b"which?".as_slice().into(),
+            default: Some(b"red".as_slice().into()),
+            answer: None,
+        }],
+        parking: Some(Box::new(Parking {
+            keys: vec![name("colour")],
+            children: true,
+            hold_ms: 1,
+            park_ms: 2,
+            on_timeout: ParkTimeout::Cancel,
+            anchor_ms: 3,
+            attempt_left_ms: 4,
+        })),
+        redriven_ms: Some(10),
+        has_result: true,
+        was_accepted: true,
+    };
+    TaskRow {
+        spec: Arc::new(spec),
+        phase,
+        generation: Generation(5),
+        details: Some(Box::new(details)),
+        ..small_row()
+    }
+}
+
+fn phases() -> Vec<Phase> {
+    let by = Some(name("alice"));
+    let agent = name("alice");
+    let holder =
+        |fixed_ms| Arc::new(Holder { agent: agent.clone(), identity: "login".into(), fixed_ms });
+    let over = |how, expires_ms| Phase::Over(Box::new(End { how, by: by.clone(), expires_ms }));
+    let mut phases = vec![
+        Phase::Held,
+        Phase::Scheduled(Box::new(Wait::Until { wall_ms: u64::MAX })),
+        Phase::Scheduled(Box::new(Wait::For { delay_ms: 1, anchor_ms: 2, keeps_place: true })),
+        Phase::Ready,
+        Phase::Parked,
+        Phase::Offered(holder(None)),
+        Phase::Running(holder(Some(3))),
+        over(Ending::Completed, None),
+        over(Ending::Cancelled("enough".into()), Some(77)),
+    ];
+    phases.extend(DeadReason::ALL.map(|reason| over(Ending::Dead(reason), None)));
+    phases
+}
+
+fn encoded(record: &Record) -> Vec<Write> {
+    let mut writes = Vec::new();
+    encode(record, |write| writes.push(write)).unwrap();
+    writes
+}
+
+/// The one value that a record sets, leaving times of expiry aside.
+fn put(record: &Record) -> (Table, Vec<u8>, Vec<u8>) {
+    let values = encoded(record).into_iter().filter_map(|write| match write {
+        Write::Put(table, key, value) if table != Table::TaskExpiry => Some((table, key, value)),
+        _ => None,
+    });
+    let values: Vec<_> = values.collect();
+    let [value] = &values[..] else { panic!("{values:?}") };
+    value.clone()
+}
+
+fn task(row: TaskRow) -> Record {
+    Record::Task(Box::new(row))
+}
+
+#[test]
+fn every_phase_of_a_row_is_read_as_it_was_written() {
+    for phase in phases() {
+        let row = row(phase);
+        let (table, key, value) = put(&task(row.clone()));
+        assert_eq!(decode_row(table, &key, &value), Ok(row));
+    }
+    let (table, key, value) = put(&task(small_row()));
+    assert_eq!(decode_row(table, &key, &value), Ok(small_row()));
+}
+
+#[test]
+fn every_verb_that_ended_a_lease_is_read_as_it_was_written() {
+    for verb in EndVerb::ALL {
+        let mut row = row(Phase::Ready);
+        row.details_mut().last_end.as_mut().unwrap().verb = verb;
+        let (table, key, value) = put(&task(row.clone()));
+        assert_eq!(decode_row(table, &key, &value), Ok(row));
+    }
+}
+
+#[test]
+fn keys_settings_and_counters_are_read_as_they_were_written() {
+    let dedup = |mode, ended| DedupRow {
+        queue: name("images"),
+        key: name("once"),
+        task: TaskId(7),
+        mode,
+        anchor_ms: 5,
+        ended,
+    };
+    let settings = |paused, leases_max, keep_dead_ms| {
+        let order = if paused { Order::Fair } else { Order::Deadline };
+        let settings = QueueSettings { paused, leases_max, order, keep_ms: 1, keep_dead_ms };
+        Record::Queue { queue: name("images"), settings }
+    };
+    let modes = [
+        DedupMode::Return(1),
+        DedupMode::Reject(2),
+        DedupMode::Replace,
+        DedupMode::Debounce { delay_ms: 3, max_ms: 4 },
+        DedupMode::UntilDone,
+        DedupMode::WhileRunning,
+    ];
+    let mut records: Vec<Record> =
+        modes.into_iter().map(|mode| Record::Dedup(dedup(mode, None))).collect();
+    let ended = State::ALL.map(|state| (state, Generation(9)));
+    records.extend(ended.map(|end| Record::Dedup(dedup(DedupMode::Return(1), Some(end)))));
+    let schedule = |when, missed, overlap| {
+        let schedule = Schedule {
+            name: name("nightly"),
+            when,
+            spec: small_spec(),
+            payload: b"go".as_slice().into(),
+            missed,
+            overlap,
+            is_paused: overlap == Overlap::Skip,
+        };
+        let (schedule, last_task) = (Arc::new(schedule), Some(TaskId(8)));
+        let row = ScheduleRow { schedule, handled_ms: 1, last_task, fired: 2, skipped: 3 };
+        Record::Schedule(Box::new(row))
+    };
+    let cron = When::Cron(Cron::parse("*/5 0 * * 1-5").unwrap());
+    let every = When::Every { period_ms: 1_000, offset_ms: 7 };
+    records.push(schedule(cron, Missed::All(9), Overlap::Allow));
+    records.push(schedule(every.clone(), Missed::Once, Overlap::Skip));
+    records.push(schedule(every, Missed::Skip, Overlap::Replace));
+    records.push(settings(true, None, None));
+    records.push(settings(false, Some(0), Some(u64::MAX)));
+    records.push(Record::TaskIdBound(TaskId(1025)));
+    records.push(Record::EpochBound(Epoch(u64::MAX)));
+    for record in records {
+        let (table, key, value) = put(&record);
+        assert_eq!(decode(table, &key, &value), Ok(record));
+    }
+}
+
+#[test]
+fn settings_that_are_the_defaults_are_not_kept() {
+    let (queue, settings) = (name("images"), QueueSettings::default());
+    let writes = encoded(&Record::Queue { queue, settings });
+    assert_eq!(writes, [Write::Delete(Table::Queue, name_key("images"))]);
+}
+
+#[test]
+fn a_task_that_ends_leaves_the_queue_table() {
+    let tables = |phase| {
+        let writes = encoded(&task(row(phase)));
+        let table = |write: &Write| match write {
+            Write::Put(table, ..) => (true, *table),
+            Write::Delete(table, _) => (false, *table),
+        };
+        writes.iter().map(table).collect::<Vec<_>>()
+    };
+    for phase in phases() {
+        let expected = match &phase {
+            Phase::Over(end) => {
+                let table = match end.how {
+                    Ending::Dead(_) => Table::TaskDeadLetter,
+                    _ => Table::TaskCompleted,
+                };
+                let mut expected = vec![(false, Table::TaskQueue), (true, table)];
+                expected.extend(end.expires_ms.map(|_| (true, Table::TaskExpiry)));
+                expected
+            }
+            _ => vec![(true, Table::TaskQueue)],
+        };
+        assert_eq!(tables(phase), expected);
+    }
+}
+
+#[test]
+fn a_forgotten_task_leaves_nothing_behind() {
+    let mut row = row(phases()[8].clone());
+    row.details_mut().checkpoint_seq = Some(1);
+    let mut written: Vec<(Table, Vec<u8>)> = Vec::new();
+    let body = |kind| Record::Body { task: row.task, kind, bytes: Arc::default() };
+    let records = [
+        body(BodyKind::Payload),
+        body(BodyKind::Result),
+        body(BodyKind::Checkpoint),
+        task(row.clone()),
+        Record::Forget {
+            task: row.task,
+            shelf: row.shelf(),
+            has_result: true,
+            has_checkpoint: true,
+            expires_ms: Some(77),
+        },
+    ];
+    for write in records.iter().flat_map(encoded) {
+        match write {
+            Write::Put(table, key, _) => written.push((table, key)),
+            Write::Delete(table, key) => written.retain(|other| *other != (table, key.clone())),
+        }
+    }
+    assert_eq!(written, []);
+}
+
+#[test]
+fn times_of_expiry_are_in_order_and_name_their_tasks() {
+    let keys = [(1, 300), (256, 2), (256, 3), (u64::MAX, 1)];
+    let keys = keys.map(|(wall_ms, task)| expiry_key(wall_ms, TaskId(task)));
+    assert!(keys.is_sorted());
+    assert_eq!(decode_expiry(&keys[1]), Ok((256, TaskId(2))));
+    assert!(decode_expiry(&keys[1][..16]).is_err());
+}
+
+#[test]
+fn any_changed_bit_and_any_cut_is_noticed() {
+    let (table, key, value) = put(&task(row(Phase::Ready)));
+    for bit in 0..value.len() * 8 {
+        let mut damaged = value.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode_row(table, &key, &damaged).is_err(), "bit {bit}");
+    }
+    for length in 0..value.len() {
+        assert!(decode_row(table, &key, &value[..length]).is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_value_under_another_key_is_noticed() {
+    let (table, _, value) = put(&task(row(Phase::Ready)));
+    let error = decode_row(table, &row_key(TaskId(8)), &value).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_younger_format_is_told_apart_from_damage() {
+    let (table, key, mut value) = put(&task(row(Phase::Ready)));
+    value[0] = NEWEST + 1;
+    let sum = checksum(&key, value[0], &value[HEADER_BYTES..]);
+    value[1..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
+    let error = decode_row(table, &key, &value).unwrap_err();
+    assert!(matches!(error, StoreError::NewerFormat { found: 3, .. }), "{error}");
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+/// The examples of `docs/storage.md`. If this fails, the format changed: that is a new version.
+#[test]
+fn bytes_on_disk_stay_what_they_are() {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let check = |record, key, value| {
+        let (_, found_key, found_value) = put(&record);
+        assert_eq!((hex(&found_key), hex(&found_value)), (String::from(key), String::from(value)));
+    };
+    check(task(small_row()), EXAMPLE_ROW.0, EXAMPLE_ROW.1);
+    let bytes = b"ok".as_slice().into();
+    let body = Record::Body { task: TaskId(7), kind: BodyKind::Result, bytes };
+    check(body, EXAMPLE_BODY.0, EXAMPLE_BODY.1);
+    check(Record::TaskIdBound(TaskId(1025)), EXAMPLE_BOUND.0, EXAMPLE_BOUND.1);
+}
+
+/// What a broker of version 1 wrote is still read: the example of its documentation, and one with
+/// everything that a row had then.
+#[test]
+fn rows_of_version_1_are_still_read() {
+    let row = decode_row(Table::TaskQueue, &unhex(EXAMPLE_ROW.0), &unhex(ROW_V1)).unwrap();
+    let details = row.details().clone();
+    assert_eq!((row.task, row.generation, row.state()), (TaskId(7), Generation(5), State::Ready));
+    assert_eq!((&row.spec.queue, &row.spec.needs), (&name("images"), &names(&["big", "gpu"])));
+    assert_eq!((row.spec.band, row.spec.attempts_max, row.place_ms), (2, 3, 600_123));
+    assert_eq!((row.spec.patience.lease_ms, row.submitted_ms), (30_000, 1_700_000_000_000));
+    assert_eq!((details.attempts, details.lost), (1, 2));
+    assert_eq!((details.offers_expired, details.declines), (3, 4));
+    assert_eq!((&details.excluded, details.updated_ms), (&names(&["bob"]), 1_700_000_000_001));
+}
+
+/// Version 1 of the example row, as its documentation had it.
+const ROW_V1: &str = "017c54e5bf0706696d616765730203626967036770750203fb30750105fc\
+     3b280900010203040103626f620000fd0068e5cf8b010000fd0168e5cf8b010000";
+
+const EXAMPLE_ROW: (&str, &str) = (
+    "010000000000000007",
+    "0282acfc3e06696d616765730002036269670367707500000203fb3075fc80\
+     ee36000000000200fc3b280900fd0068e5cf8b01000000",
+);
+const EXAMPLE_BODY: (&str, &str) = ("01000000000000000701", "01fd81b9e16f6b");
+const EXAMPLE_BOUND: (&str, &str) = ("017461736b5f69645f626f756e64", "011d7c3d490104000000000000");

@@ -1,0 +1,106 @@
+//! A request of either spelling to the command that it asks for.
+
+use std::sync::Arc;
+
+use agentcom_protocol::{Request, Verb};
+
+use super::fields::Fields;
+use super::{Invalid, lease, list, park, queue, schedule, submit, task, worker};
+use crate::core::command::{Command, Name, SessionId};
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Asker<'a> {
+    /// On which connection.
+    pub session: SessionId,
+    /// Who authenticated.
+    pub identity: Arc<str>,
+    /// Names this process among all that ever ran on the store; part of the name of consumers that
+    /// give none themselves.
+    pub process: &'a str,
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The command.
+    pub command: Command,
+    /// The subject that pushes are published to, if the request names one.
+    pub deliver: Option<Box<str>>,
+    /// The names of the tasks of a batch, in its order.
+    pub names: TaskNames,
+}
+
+/// Names of tasks, in their order; few have one.
+pub type TaskNames = Box<[Option<Name>]>;
+
+impl From<Command> for Asked {
+    fn from(command: Command) -> Asked {
+        Asked { command, deliver: None, names: TaskNames::default() }
+    }
+}
+
+/// What a request in words asks for.
+///
+/// # Errors
+/// [`Invalid`]: an argument or option has a value that is not allowed.
+pub fn of_words(request: &Request<'_>, asker: &Asker<'_>) -> Result<Asked, Invalid> {
+    match request.verb {
+        Verb::TaskBatch => submit::batch(&Fields::Words(request).objects("tasks")?),
+        verb => of_fields(verb, Fields::Words(request), asker),
+    }
+}
+
+/// The command of every verb but `TASK BATCH`, whose tasks have fields each.
+pub(super) fn of_fields(
+    verb: Verb,
+    fields: Fields<'_>,
+    asker: &Asker<'_>,
+) -> Result<Asked, Invalid> {
+    let command = match verb {
+        Verb::TaskBatch => unreachable!("it has no fields of its own"),
+        Verb::TaskSpawn => return park::spawn(fields, asker),
+        Verb::TaskSubmit | Verb::QueuePut => {
+            submit::submit(fields).map(|submit| Command::Submit(Box::new(submit)))
+        }
+        Verb::TaskShow
+        | Verb::TaskAwait
+        | Verb::TaskWatch
+        | Verb::TaskUnwatch
+        | Verb::TaskCancel
+        | Verb::TaskReclaim
+        | Verb::TaskWhy
+        | Verb::TaskEdit
+        | Verb::TaskAnswer
+        | Verb::DeadRedrive
+        | Verb::DeadDiscard => task::command(verb, fields, asker),
+        Verb::TaskAccept
+        | Verb::TaskDecline
+        | Verb::TaskProgress
+        | Verb::TaskBusy
+        | Verb::TaskCheckpoint
+        | Verb::TaskComplete
+        | Verb::TaskFail
+        | Verb::TaskRelease
+        | Verb::TaskStopped
+        | Verb::QueueAck
+        | Verb::QueueNack
+        | Verb::QueueExtend => lease::operation(verb, fields, asker),
+        Verb::TaskPark => park::park(fields, asker),
+        Verb::TaskList | Verb::DeadList => list::command(verb, fields),
+        Verb::WorkerStart => worker::start(fields, asker),
+        Verb::WorkerStop => Ok(Command::Leave { session: asker.session }),
+        Verb::QueueTake => lease::take(fields, asker),
+        Verb::QueueShow
+        | Verb::QueueList
+        | Verb::QueueSet
+        | Verb::QueuePause
+        | Verb::QueueResume
+        | Verb::QueuePeek
+        | Verb::QueuePurge => queue::command(verb, fields),
+        Verb::ScheduleSet | Verb::ScheduleShow | Verb::ScheduleList | Verb::ScheduleRemove => {
+            schedule::command(verb, fields)
+        }
+    };
+    command.map(Asked::from)
+}
