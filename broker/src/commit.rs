@@ -8,8 +8,8 @@
 //! ```
 //!
 //! While one turn syncs, the inbox gathers for the next: under load a sync is shared by hundreds
-//! of requests, and an idle broker answers the first one at once. There is no lingering; it was
-//! measured to gain nothing. Requests are applied before timers, so a heart-beat that already
+//! of requests, and an idle broker answers the first one at once. A turn waits for a moment for
+//! those that were just answered (`gather.rs`). Requests are applied before timers, so a heart-beat that already
 //! waits here saves the leases it is for.
 //!
 //! When the store fails, the loop goes on and answers every request that needs it with the
@@ -19,6 +19,7 @@
 //! `turn.rs` is one turn without the thread, `clock.rs` the time that the core sees.
 
 pub mod clock;
+mod gather;
 pub mod turn;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use self::clock::Clock;
+use self::gather::{Gather, MOMENT};
 use self::turn::{Committer, Voice};
 use crate::core::command::{Command, Request, Tick};
 use crate::core::limits::CoreConfig;
@@ -131,6 +133,8 @@ struct Inbox {
     requests: Vec<Request>,
     /// Of their bodies.
     bytes: usize,
+    /// The loop wants to know once so many requests wait.
+    wanted: usize,
     closed: bool,
 }
 
@@ -188,7 +192,8 @@ impl Durable {
         }
         inbox.bytes += body_bytes;
         inbox.requests.push(request);
-        if inbox.requests.len() == 1 {
+        let waiting = inbox.requests.len();
+        if waiting == 1 || waiting == inbox.wanted {
             self.shared.arrived.notify_one();
         }
         Ok(())
@@ -232,9 +237,15 @@ impl Durable {
 
 impl Shared {
     /// Sleep until requests wait, `deadline` has come, or the inbox is closed; then take all that
-    /// waits. Says whether the inbox is closed.
-    fn wait(&self, requests: &mut Vec<Request>, deadline: Option<Instant>) -> bool {
+    /// waits, and what comes within a moment if that is expected. Says whether the inbox is closed.
+    fn wait(
+        &self,
+        requests: &mut Vec<Request>,
+        deadline: Option<Instant>,
+        gather: &mut Gather,
+    ) -> bool {
         let mut inbox = self.inbox.lock();
+        let target = gather.target(inbox.requests.len());
         while inbox.requests.is_empty() && !inbox.closed {
             match deadline {
                 None => self.arrived.wait(&mut inbox),
@@ -245,6 +256,15 @@ impl Shared {
                 }
             }
         }
+        let moment_ends = Instant::now() + MOMENT;
+        inbox.wanted = target;
+        while inbox.requests.len() < target
+            && !inbox.requests.is_empty()
+            && !inbox.closed
+            && !self.arrived.wait_until(&mut inbox, moment_ends).timed_out()
+        {}
+        inbox.wanted = 0;
+        gather.note(inbox.requests.len(), target);
         std::mem::swap(&mut inbox.requests, requests);
         inbox.bytes = 0;
         inbox.closed
@@ -271,6 +291,7 @@ impl Drop for Farewell<'_> {
 fn run<S: Store, O: Voice>(mut committer: Committer<S, O>, mut clock: Clock, shared: &Shared) {
     let farewell = Farewell(shared);
     let mut requests = Vec::new();
+    let mut gather = Gather::default();
     loop {
         let deadline = committer.next_deadline();
         let mut wake = deadline.map(|at| wake_at(&clock, at));
@@ -278,7 +299,7 @@ fn run<S: Store, O: Voice>(mut committer: Committer<S, O>, mut clock: Clock, sha
             let rest_at = Instant::now() + REST;
             wake = Some(wake.map_or(rest_at, |wake| wake.min(rest_at)));
         }
-        let closed = shared.wait(&mut requests, wake);
+        let closed = shared.wait(&mut requests, wake, &mut gather);
         if requests.is_empty() {
             committer.rest();
         }
