@@ -49,8 +49,12 @@ impl Dependents {
         }
     }
 
+    /// In the order of their ids, as after a restart, however often they came and went.
     fn take(&mut self, task: TaskId) -> Vec<TaskId> {
-        self.by_task.remove(&task).unwrap_or_default()
+        let mut dependents = self.by_task.remove(&task).unwrap_or_default();
+        dependents.sort_unstable();
+        dependents.dedup();
+        dependents
     }
 
     fn of(&self, task: TaskId) -> Vec<TaskId> {
