@@ -1,7 +1,8 @@
 //! Our own text verbs, as `docs/protocol.md` has them.
 //!
-//! An agent is given tasks as long as it has credit; it takes an offer by completing it. Tags are
-//! the same for all requests of a kind: replies are counted, and need not be told apart.
+//! An agent is given tasks as long as it has credit; it takes an offer by acknowledging it,
+//! after which nobody can ask for the task any more: the same is true of the peers. Tags are the
+//! same for all requests of a kind: replies are counted, and need not be told apart.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -51,9 +52,9 @@ impl Dialect for AgentCom {
     fn take(&self, _: u64, _: &mut Vec<u8>) {}
 
     fn complete(&self, handle: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(b"TASK COMPLETE c ");
+        out.extend_from_slice(b"QUEUE ACK c ");
         out.extend_from_slice(handle);
-        out.extend_from_slice(b" 0\r\n\r\n");
+        out.extend_from_slice(b"\r\n");
     }
 
     fn reply<'a>(&self, input: &'a [u8]) -> Result<Option<(usize, Reply<'a>)>> {
@@ -131,7 +132,7 @@ mod tests {
         let mut out = Vec::new();
         agent.complete(b"17 1", &mut out);
         agent.submit(b"AA3", &mut out);
-        assert_eq!(out, b"TASK COMPLETE c 17 1 0\r\n\r\nTASK SUBMIT s bench 3\r\nAA3\r\n");
+        assert_eq!(out, b"QUEUE ACK c 17 1\r\nTASK SUBMIT s bench 3\r\nAA3\r\n");
     }
 
     #[test]
