@@ -91,8 +91,17 @@ impl Model {
             && at <= self.tick
         {
             self.said.stirred = true;
+            let silent = match &alarm {
+                Alarm::Lease(agent, _) => Some(agent.clone()),
+                _ => None,
+            };
             self.fire(alarm);
             self.tell_dependents();
+            // Silence is one event, whatever becomes due by what it ends.
+            while let Some(alarm) = silent.as_ref().and_then(|agent| self.next_loss(agent)) {
+                self.fire(alarm);
+                self.tell_dependents();
+            }
             self.forget_agents();
         }
         while let Some((at, id)) = self.wall_alarms().into_iter().next()
@@ -101,6 +110,15 @@ impl Model {
             self.said.stirred = true;
             self.change(id, |task, at| task.due(at));
         }
+    }
+
+    /// The next lease of an agent that is over by now.
+    fn next_loss(&self, agent: &Name) -> Option<Alarm> {
+        let mut due = self.alarms().into_iter().take_while(|(at, _)| *at <= self.tick);
+        due.find_map(|(_, alarm)| match &alarm {
+            Alarm::Lease(other, _) if other == agent => Some(alarm),
+            _ => None,
+        })
     }
 
     fn fire(&mut self, alarm: Alarm) {
