@@ -1,6 +1,6 @@
 //! One raw connection in the binary framing: bytes out, whole frames in, every wait with a deadline.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -35,16 +35,34 @@ impl Frames {
         frames
     }
 
+    /// Connect and send CONNECT as [`open`](Frames::open) does, or say why the broker lets nobody
+    /// in.
+    ///
+    /// # Errors
+    /// There is no broker, or it hung up before all of it was said.
+    pub fn try_open(address: SocketAddr, json: &str) -> io::Result<Frames> {
+        let mut frames = Frames::on(TcpStream::connect(address)?);
+        frames.next_line()?;
+        frames.stream.write_all(&connect(json))?;
+        let answer = frames.next_line()?;
+        assert_eq!(String::from_utf8_lossy(&answer), "+OK\r\n");
+        Ok(frames)
+    }
+
     /// Connect and read the INFO.
     #[track_caller]
     pub fn open_raw(address: SocketAddr) -> Frames {
-        let stream = TcpStream::connect(address).expect("connect to the broker");
+        let mut frames = Frames::on(TcpStream::connect(address).expect("connect to the broker"));
+        let line = frames.next_line().expect("the first line");
+        assert!(line.starts_with(b"INFO "), "the first line is no INFO");
+        frames
+    }
+
+    fn on(stream: TcpStream) -> Frames {
         stream.set_nodelay(true).expect("set TCP_NODELAY");
         stream.set_write_timeout(Some(DEADLINE)).expect("set the write timeout");
         stream.set_read_timeout(Some(DEADLINE)).expect("set the read timeout");
-        let mut frames = Frames { stream, unread: Vec::new() };
-        assert!(frames.next_line().starts_with(b"INFO "), "the first line is no INFO");
-        frames
+        Frames { stream, unread: Vec::new() }
     }
 
     /// Send `bytes` as they are. That the broker has hung up is for the next `expect` to find.
@@ -63,7 +81,8 @@ impl Frames {
     /// The next bytes are the line `expected`, with its line end.
     #[track_caller]
     pub fn expect_line(&mut self, expected: &str) {
-        assert_eq!(String::from_utf8_lossy(&self.next_line()), expected);
+        let line = self.next_line().expect("a line, not the end of the connection");
+        assert_eq!(String::from_utf8_lossy(&line), expected);
     }
 
     /// The next frames are exactly `expected`.
@@ -99,9 +118,17 @@ impl Frames {
         assert!(more.is_none(), "before the end: {}", hex(&more.unwrap_or_default()));
     }
 
-    /// The next frame, whole; `None` once the broker has hung up.
+    /// The next frame; `None` once the broker has hung up, which it does between two frames.
     #[track_caller]
     pub fn next_frame(&mut self) -> Option<Vec<u8>> {
+        let frame = self.next_whole();
+        assert!(frame.is_some() || self.unread.is_empty(), "cut off: {}", hex(&self.unread));
+        frame
+    }
+
+    /// The next whole frame; `None` once the broker is gone, wherever it was.
+    #[track_caller]
+    pub fn next_whole(&mut self) -> Option<Vec<u8>> {
         loop {
             let length = self.unread.get(4..8).map(|length| {
                 8 + u32::from_le_bytes(length.try_into().expect("four bytes")) as usize
@@ -115,21 +142,20 @@ impl Frames {
                     }
                     return Some(frame);
                 }
-                _ if !self.read() => {
-                    assert!(self.unread.is_empty(), "cut off: {}", hex(&self.unread));
-                    return None;
-                }
+                _ if !self.read() => return None,
                 _ => {}
             }
         }
     }
 
-    fn next_line(&mut self) -> Vec<u8> {
+    fn next_line(&mut self) -> io::Result<Vec<u8>> {
         loop {
             if let Some(end) = self.unread.iter().position(|&byte| byte == b'\n') {
-                return self.unread.drain(..=end).collect();
+                return Ok(self.unread.drain(..=end).collect());
             }
-            assert!(self.read(), "closed where a line was expected");
+            if !self.read() {
+                return Err(ErrorKind::ConnectionReset.into());
+            }
         }
     }
 

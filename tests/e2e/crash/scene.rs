@@ -2,17 +2,15 @@
 //! killed, do again what had no answer, and write down what was promised to them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use agentcom_tests::{Offer, QUIET, Wire};
+use super::doors::{Door, Heard, Line};
 
-/// How many submits one client leaves unanswered, and how many tasks one agent holds.
+/// How many submits one client leaves unanswered.
 const WINDOW: usize = 40;
-const CREDIT: usize = 8;
 /// Longer than the whole scene takes on a loaded machine.
 const DEADLINE: Duration = Duration::from_secs(50);
 
@@ -33,7 +31,7 @@ pub(super) struct Ledger {
     pub(super) is_over: bool,
     /// The tasks of the jobs whose submit was acknowledged.
     pub(super) submitted: BTreeMap<usize, u64>,
-    /// Submits that had no answer and were sent again.
+    /// Submits without a key that had no answer and were sent again.
     pub(super) submitted_again: usize,
     /// What was accepted as the end of each task.
     pub(super) completed: BTreeMap<u64, Completion>,
@@ -49,6 +47,8 @@ pub(super) struct Completion {
     pub(super) result: String,
     /// The answer said that this was a repetition: the answer to the first one was lost.
     is_duplicate: bool,
+    /// Where its agent came in.
+    pub(super) door: Door,
 }
 
 impl Ledger {
@@ -119,17 +119,15 @@ impl Scene {
     }
 
     /// Connect to a broker that was started after `life`; `None` when there will be none.
-    fn enter(&self, mut life: usize) -> Option<(Wire, usize)> {
+    fn enter(&self, door: Door, name: &str, mut life: usize) -> Option<(Line, usize)> {
         loop {
             self.wait("the broker", |ledger| ledger.life > life || ledger.is_over);
             if self.look(|ledger| ledger.is_over) {
                 return None;
             }
             life = self.look(|ledger| ledger.life);
-            if let Ok(mut wire) = Wire::try_open(self.address)
-                && wire.try_send(format!("CONNECT {QUIET}\r\n")).is_ok()
-            {
-                return Some((wire, life));
+            if let Ok(line) = door.open(self.address, name) {
+                return Some((line, life));
             }
         }
     }
@@ -149,33 +147,32 @@ pub(super) fn payload(job: usize) -> String {
 }
 
 /// Submit `jobs` until each was acknowledged once.
-pub(super) fn submit(scene: &Scene, jobs: Range<usize>) {
+pub(super) fn submit(scene: &Scene, door: Door, jobs: Range<usize>) {
+    let name = format!("submitter-{}", jobs.start);
     let mut open: BTreeSet<usize> = jobs.collect();
     let mut sent = BTreeSet::new();
     let mut life = 0;
     while !open.is_empty() {
-        let Some((mut wire, entered)) = scene.enter(life) else { return };
+        let Some((mut line, entered)) = scene.enter(door, &name, life) else { return };
         life = entered;
         let mut waiting = open.clone().into_iter();
         let mut unanswered = 0;
         loop {
-            let mut requests = String::new();
             for job in waiting.by_ref().take(WINDOW - unanswered) {
-                let payload = payload(job);
-                write!(requests, "TASK SUBMIT {job} q {}\r\n{payload}\r\n", payload.len()).unwrap();
+                line.submit(job, &payload(job));
                 unanswered += 1;
-                if !sent.insert(job) {
+                if !sent.insert(job) && !door.has_keys() {
                     scene.change(|ledger| ledger.submitted_again += 1);
                 }
             }
-            // Where sending fails, answers may still be there to be read.
-            let _ = wire.try_send(requests);
             if open.is_empty() {
                 return;
             }
-            let Some(answer) = wire.next_operation() else { break };
-            let Some((job, task)) = acknowledged(&answer) else {
-                return scene.fault(format!("submitting: \"{}\"", answer.escape_ascii()));
+            let (job, task) = match line.hear() {
+                Some(Heard::Submitted { job, task }) => (job, task),
+                Some(Heard::Other(said)) => return scene.fault(format!("{name}: {said}")),
+                Some(heard) => return scene.fault(format!("{name} heard {heard:?}")),
+                None => break,
             };
             if !open.remove(&job) {
                 return scene.fault(format!("job {job} was acknowledged twice"));
@@ -189,55 +186,47 @@ pub(super) fn submit(scene: &Scene, jobs: Range<usize>) {
 }
 
 /// Work as `agent` until the broker is gone for good.
-pub(super) fn work(scene: &Scene, agent: &str) {
+pub(super) fn work(scene: &Scene, door: Door, agent: &str) {
     // What was done and is not acknowledged yet. It is kept like the work itself would be.
     let mut done: BTreeMap<u64, Done> = BTreeMap::new();
     let mut life = 0;
-    while let Some((mut wire, entered)) = scene.enter(life) {
+    while let Some((mut line, entered)) = scene.enter(door, agent, life) {
         life = entered;
-        let holding: Vec<String> =
-            done.iter().map(|(task, done)| format!("{task}:{}", done.generation)).collect();
-        let holding = holding.join(",");
-        let mut requests =
-            format!("WORKER START start {agent} credit={CREDIT} holding={holding}\r\n");
-        done.iter().for_each(|(&task, done)| requests += &done.request(task));
-        let _ = wire.try_send(requests);
-        while let Some(operation) = wire.next_operation() {
-            if let Some(offer) = Offer::parse(&operation) {
-                let (task, generation) = (offer.task, offer.generation);
-                if done.get(&task).is_some_and(|done| done.generation == generation) {
-                    // Offered before a kill, and repeated already.
-                    continue;
+        line.start(agent, done.iter().map(|(task, done)| (*task, done.generation)));
+        done.iter().for_each(|(&task, done)| line.complete(task, done.generation, &done.result));
+        while let Some(heard) = line.hear() {
+            match heard {
+                Heard::Work { task, generation, payload } => {
+                    if done.get(&task).is_some_and(|done| done.generation == generation) {
+                        // Offered before a kill, and repeated already.
+                        continue;
+                    }
+                    let result = format!("{payload} by {agent} under generation {generation}");
+                    if task % 2 == 0 {
+                        line.report(task, generation);
+                    }
+                    line.complete(task, generation, &result);
+                    done.insert(task, Done { generation, payload, result });
                 }
-                let payload = String::from_utf8_lossy(&offer.payload).into_owned();
-                let result = format!("{payload} by {agent} under generation {generation}");
-                let mut requests = String::new();
-                if task % 2 == 0 {
-                    let lease = offer.lease();
-                    write!(requests, "TASK ACCEPT accept {lease}\r\n").unwrap();
-                    write!(requests, "TASK PROGRESS report {lease} 3\r\n50%\r\n").unwrap();
-                }
-                let work = Done { generation, payload, result };
-                requests += &work.request(task);
-                done.insert(task, work);
-                let _ = wire.try_send(requests);
-                continue;
-            }
-            let text = String::from_utf8_lossy(&operation).into_owned();
-            let words: Vec<&str> = text.trim_end().split(' ').collect();
-            match words[..] {
-                ["OK", "start" | "accept" | "report", ..] => {}
-                ["OK", tag, _, "state=completed", ref more @ ..] => {
-                    let task = tag.parse().expect("the tag is the task");
+                Heard::Completed { task, is_duplicate } => {
                     let Some(Done { payload, result, .. }) = done.remove(&task) else {
-                        return scene.fault(format!("{agent}: answered twice: {text:?}"));
+                        return scene.fault(format!("{agent}: answered twice: task {task}"));
                     };
-                    let is_duplicate = more == ["duplicate=true"];
                     let agent = agent.to_owned();
-                    let completion = Completion { agent, payload, result, is_duplicate };
+                    let completion = Completion { agent, payload, result, is_duplicate, door };
                     scene.change(|ledger| ledger.complete(task, completion));
                 }
-                _ => return scene.fault(format!("{agent}: {text:?}, holding {done:?}")),
+                Heard::TakeIsOver => line.start(agent, [].into_iter()),
+                Heard::Noted => {}
+                Heard::Other(said) => {
+                    return scene.fault(format!("{agent}: {said}, holding {done:?}"));
+                }
+                // Taken just before a kill, and never heard of.
+                Heard::Revoked { task } if door == Door::Queue && !done.contains_key(&task) => {}
+                Heard::Revoked { task } => {
+                    return scene.fault(format!("{agent} lost task {task}, holding {done:?}"));
+                }
+                Heard::Submitted { .. } => return scene.fault(format!("{agent} submits nothing")),
             }
         }
     }
@@ -249,20 +238,6 @@ struct Done {
     generation: u64,
     payload: String,
     result: String,
-}
-
-impl Done {
-    fn request(&self, task: u64) -> String {
-        let Self { generation, result, .. } = self;
-        format!("TASK COMPLETE {task} {task} {generation} {}\r\n{result}\r\n", result.len())
-    }
-}
-
-/// Job and task of the answer to a submit.
-fn acknowledged(answer: &[u8]) -> Option<(usize, u64)> {
-    let text = std::str::from_utf8(answer).ok()?.strip_suffix("\r\n")?;
-    let (job, task) = text.strip_prefix("OK ")?.split_once(" task=")?;
-    Some((job.parse().ok()?, task.split(' ').next()?.parse().ok()?))
 }
 
 fn summary(ledger: &Ledger) -> String {
