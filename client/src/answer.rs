@@ -1,9 +1,11 @@
 //! The broker's answer to one of our own verbs, and how to ask.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
-use crate::error::{TaskError, TaskErrorKind};
 use crate::event::State;
+use crate::operation_error::{Trouble, TroubleKind};
 use crate::outbound::Refusal;
 use crate::shared::Shared;
 
@@ -29,6 +31,20 @@ pub(crate) struct Declined {
 pub(crate) struct Terms {
     /// Ask on exactly this link, and fail at once if it is not up.
     pub(crate) link: Option<u64>,
+    /// How long the broker itself may take, beyond what any answer may.
+    pub(crate) patience: Duration,
+}
+
+impl Terms {
+    /// To be asked on this link and no other.
+    pub(crate) fn on_link(link: u64) -> Terms {
+        Terms { link: Some(link), ..Terms::default() }
+    }
+
+    /// To be answered only after the broker waited for something, for as long as this.
+    pub(crate) fn patient(patience: Duration) -> Terms {
+        Terms { patience, ..Terms::default() }
+    }
 }
 
 impl Granted {
@@ -36,20 +52,26 @@ impl Granted {
     pub(crate) fn field(&self, key: &str) -> Option<&str> {
         self.fields.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str())
     }
-}
 
-impl From<Declined> for TaskError {
-    fn from(declined: Declined) -> TaskError {
-        TaskError::with_source(TaskErrorKind::from_code(&declined.code), declined.sentence)
+    /// The value of a field that must be there, as a number.
+    pub(crate) fn number(&self, key: &str) -> Result<u64, Trouble> {
+        let number = self.field(key).and_then(|value| value.parse().ok());
+        number.ok_or_else(|| Trouble::protocol(format!("the answer has no number {key}")))
     }
 }
 
-impl From<Refusal> for TaskError {
-    fn from(refusal: Refusal) -> TaskError {
-        TaskError::new(match refusal {
-            Refusal::Closed => TaskErrorKind::Closed,
-            Refusal::LinkChanged | Refusal::Full => TaskErrorKind::Disconnected,
-            Refusal::Header(_) => TaskErrorKind::Invalid,
+impl From<Declined> for Trouble {
+    fn from(declined: Declined) -> Trouble {
+        Trouble::with_source(TroubleKind::Declined(declined.code), declined.sentence)
+    }
+}
+
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Trouble {
+        Trouble::from(match refusal {
+            Refusal::Closed => TroubleKind::Closed,
+            Refusal::LinkChanged | Refusal::Full => TroubleKind::Disconnected,
+            Refusal::Header(_) => TroubleKind::Invalid,
         })
     }
 }
@@ -65,34 +87,67 @@ impl Shared {
         arguments: &[&str],
         body: Option<&[u8]>,
         terms: Terms,
-    ) -> Result<Granted, TaskError> {
-        let asking = self.ask_untimed(verb, arguments, body, terms);
+    ) -> Result<Granted, Trouble> {
+        let tag = self.answers.key();
+        self.ask_tagged(tag, verb, arguments, body, terms).await
+    }
+
+    /// [`Shared::ask`] under a tag that was drawn before.
+    pub(crate) async fn ask_tagged(
+        &self,
+        tag: u32,
+        verb: [&str; 2],
+        arguments: &[&str],
+        body: Option<&[u8]>,
+        terms: Terms,
+    ) -> Result<Granted, Trouble> {
+        let asking = self.ask_untimed(tag, verb, arguments, body, terms);
         match self.options.request_timeout {
-            Some(timeout) => tokio::time::timeout(timeout, asking)
+            Some(timeout) => tokio::time::timeout(timeout + terms.patience, asking)
                 .await
-                .map_err(|_| TaskError::new(TaskErrorKind::TimedOut))?,
+                .map_err(|_| Trouble::from(TroubleKind::TimedOut))?,
             None => asking.await,
+        }
+    }
+
+    /// Ask as often as it takes: a question whose answer was lost with the connection is asked
+    /// again on the next one. Only for what may be done twice. Cancel-safe.
+    pub(crate) async fn ask_repeatedly(
+        &self,
+        verb: [&str; 2],
+        arguments: &[&str],
+        terms: Terms,
+    ) -> Result<Granted, Trouble> {
+        loop {
+            let link = self.link_settled().await?;
+            let asked = self.ask(verb, arguments, None, Terms { link: Some(link), ..terms }).await;
+            match asked {
+                Err(trouble) if trouble.kind == TroubleKind::Disconnected => {
+                    self.link_after(link).await?;
+                }
+                settled => return settled,
+            }
         }
     }
 
     async fn ask_untimed(
         &self,
+        tag: u32,
         verb: [&str; 2],
         arguments: &[&str],
         body: Option<&[u8]>,
         terms: Terms,
-    ) -> Result<Granted, TaskError> {
+    ) -> Result<Granted, Trouble> {
         self.supports(verb[0]).await?;
         if body.is_some_and(|body| body.len() > self.payload_bytes_max()) {
-            return Err(TaskErrorKind::MaxPayloadExceeded.into());
+            return Err(TroubleKind::MaxPayloadExceeded.into());
         }
-        let mut ticket = self.answers.ticket();
-        let tag = ticket.key();
+        let mut ticket = self.answers.ticket(tag);
         self.outbound.append(terms.link, |out| out.request(verb, tag, arguments, body))?;
         match ticket.answered().await {
             Some(answer) => Ok(answer?),
-            None if self.outbound.is_closed() => Err(TaskErrorKind::Closed.into()),
-            None => Err(TaskErrorKind::Disconnected.into()),
+            None if self.outbound.is_closed() => Err(TroubleKind::Closed.into()),
+            None => Err(TroubleKind::Disconnected.into()),
         }
     }
 
@@ -102,12 +157,33 @@ impl Shared {
         self.outbound.append_if_up(|out| out.request(verb, tag, arguments, body));
     }
 
+    /// The number of the link that is up; waits until one is. Cancel-safe.
+    pub(crate) async fn link_settled(&self) -> Result<u64, Trouble> {
+        self.link_after(0).await
+    }
+
+    /// The number of the link that is up, once it is a later one than `before`. Cancel-safe.
+    pub(crate) async fn link_after(&self, before: u64) -> Result<u64, Trouble> {
+        let mut status = self.watch_status();
+        let found = status
+            .wait_for(|now| match now.state {
+                State::Closed => true,
+                State::Connected => now.link > before,
+                State::Pending | State::Disconnected => false,
+            })
+            .await;
+        match found {
+            Ok(now) if now.state == State::Connected => Ok(now.link),
+            _ => Err(TroubleKind::Closed.into()),
+        }
+    }
+
     /// Whether the server knows our verbs of this family. Waits for the first connection.
-    async fn supports(&self, family: &str) -> Result<(), TaskError> {
+    async fn supports(&self, family: &str) -> Result<(), Trouble> {
         let mut status = self.watch_status();
         let known = status.wait_for(|status| status.state != State::Pending).await;
         if known.map_or(State::Closed, |status| status.state) == State::Closed {
-            return Err(TaskErrorKind::Closed.into());
+            return Err(TroubleKind::Closed.into());
         }
         let info = self.info();
         let verbs = info.x.as_ref().map_or(&[][..], |x| x.verbs.as_slice());
@@ -115,31 +191,42 @@ impl Shared {
         if verbs.iter().any(|verb| verb.trim_end_matches(|c: char| c.is_ascii_digit()) == family) {
             return Ok(());
         }
-        Err(TaskErrorKind::NotSupported.into())
+        Err(TroubleKind::NotSupported.into())
     }
 }
 
 /// `word` if it can stand on a line of ours as one word.
-pub(crate) fn word<'a>(what: &str, word: &'a str) -> Result<&'a str, TaskError> {
+pub(crate) fn word<'a>(what: &str, word: &'a str) -> Result<&'a str, Trouble> {
     if word.is_empty() || word.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(TaskError::with_source(
-            TaskErrorKind::Invalid,
-            format!("{what} {word:?} must be one word without blanks"),
-        ));
+        return Err(Trouble::invalid(format!("{what} {word:?} must be one word without blanks")));
     }
     Ok(word)
 }
 
 /// `words` joined by commas, `None` if there are none.
-pub(crate) fn word_list(what: &str, words: &[String]) -> Result<Option<String>, TaskError> {
+pub(crate) fn word_list(what: &str, words: &[String]) -> Result<Option<String>, Trouble> {
     for item in words {
         word(what, item)?;
         if item.contains(',') {
-            return Err(TaskError::with_source(
-                TaskErrorKind::Invalid,
-                format!("{what} {item:?} must not hold a comma; give two items instead"),
-            ));
+            return Err(Trouble::invalid(format!(
+                "{what} {item:?} must not hold a comma; give two items instead"
+            )));
         }
     }
     Ok((!words.is_empty()).then(|| words.join(",")))
+}
+
+/// `duration` in the milliseconds of an option; more than fit are as many as fit.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `key=value` for a line.
+pub(crate) fn option(key: &str, value: impl std::fmt::Display) -> String {
+    format!("{key}={value}")
+}
+
+/// The words that name a held task on every line about it.
+pub(crate) fn names(task: u64, generation: u64) -> [String; 2] {
+    [task.to_string(), generation.to_string()]
 }

@@ -17,15 +17,18 @@ use crate::error::{
 use crate::event::{Event, State};
 use crate::headers::HeaderMap;
 use crate::message::Message;
+use crate::operation_error::QueueError;
 use crate::options::ConnectOptions;
 use crate::outbound::{Pong, Refusal};
+use crate::queue::{self, Queue};
+use crate::queue_view::QueueView;
 use crate::request::Request;
 use crate::server_addr::ServerAddr;
 use crate::shared::Shared;
 use crate::statistics::Statistics;
 use crate::subscriber::Subscriber;
 use crate::tasks::Tasks;
-use crate::worker::WorkerBuilder;
+use crate::worker_builder::WorkerBuilder;
 
 /// A connection to a broker. Clone it freely: all clones share one connection, which closes when
 /// the last of them (and of the subscribers and workers made from them) is dropped.
@@ -289,8 +292,9 @@ impl Client {
             self.publish_parts(subject, Some(&inbox), headers.as_ref(), &payload).await?;
             return answers.next().await.ok_or_else(|| RequestErrorKind::Closed.into());
         }
-        let mut ticket = self.shared.requests.ticket();
-        let inbox = self.shared.request_inbox(ticket.key());
+        let key = self.shared.requests.key();
+        let mut ticket = self.shared.requests.ticket(key);
+        let inbox = self.shared.request_inbox(key);
         self.publish_parts(subject, Some(&inbox), headers.as_ref(), &payload).await?;
         ticket.answered().await.ok_or_else(|| RequestErrorKind::Closed.into())
     }
@@ -403,10 +407,30 @@ impl Client {
         Arc::clone(&self.shared.statistics)
     }
 
-    /// Durable tasks: submit them and look at them. Needs an AgentCom broker.
+    /// Durable tasks: submit them, look at them, call them off. Needs an AgentCom broker.
     #[must_use]
     pub fn tasks(&self) -> Tasks {
         Tasks::new(self.clone())
+    }
+
+    /// The durable queue of this name: put entries into it and take them out. Needs an AgentCom
+    /// broker.
+    #[must_use]
+    pub fn queue(&self, name: impl Into<String>) -> Queue {
+        Queue::new(self.clone(), name.into())
+    }
+
+    /// Durable queues behind the name `after`, in the order of their names, at most `limit` (1 to
+    /// 1,000). Needs an AgentCom broker. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`crate::QueueErrorKind`].
+    pub async fn queues(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<QueueView>, QueueError> {
+        Ok(queue::list(self, after, limit).await?)
     }
 
     /// Work on tasks under the name `agent`. Needs an AgentCom broker.

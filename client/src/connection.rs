@@ -27,7 +27,6 @@ use crate::handshake::{self, Established, server_info};
 use crate::inbound::{Frame, Inbound};
 use crate::message::Message;
 use crate::outbound::Pong;
-use crate::push::Push;
 use crate::server_addr::ServerAddr;
 use crate::shared::Shared;
 use crate::statistics::Statistics;
@@ -297,17 +296,7 @@ fn common(
         ServerFrame::Granted { tag, .. } | ServerFrame::Declined { tag, .. } => {
             tracing::warn!(tag, "an answer to no question of this client's");
         }
-        // This client takes no items, watches no tasks and asks no questions; a task that is to
-        // be cancelled is revoked when the time to stop is over.
-        ServerFrame::Item { .. }
-        | ServerFrame::Event { .. }
-        | ServerFrame::Cancel { .. }
-        | ServerFrame::Answered { .. } => {}
-        ServerFrame::Offer { .. } | ServerFrame::Revoked { .. } | ServerFrame::Replaced => {
-            if let Some(push) = Push::slice(chunk, frame) {
-                shared.pushes.push(push);
-            }
-        }
+        pushed => shared.hear(chunk, pushed),
     }
     None
 }

@@ -15,12 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Granted, Terms};
+use crate::answer::{Granted, Terms, names};
 use crate::client::Client;
-use crate::error::{TaskError, TaskErrorKind, WorkerError};
+use crate::error::WorkerError;
+use crate::operation_error::{Trouble, TroubleKind};
 use crate::push::Offer;
+use crate::resume::Resumed;
+use crate::stop_signal::{Cancellation, StopSignal};
 
 /// See the module.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(crate) struct Desk {
     pub(crate) offered: Notify,
     /// A job began or ended.
     pub(crate) changed: Notify,
+    /// How many jobs run.
+    running: watch::Sender<usize>,
     attachment: watch::Sender<Attachment>,
 }
 
@@ -46,7 +50,7 @@ struct Inner {
 struct Running {
     generation: u64,
     lease: Duration,
-    revoked: CancellationToken,
+    signal: Arc<StopSignal>,
 }
 
 /// Whether the broker knows that this connection is the worker's.
@@ -58,16 +62,11 @@ pub(crate) enum Attachment {
     Ended,
 }
 
-/// Longest list of leases that are resumed. A line may have 4,096 bytes (docs/protocol.md), and the
-/// worker's other words stand on it, too. What does not fit is lost and offered again; it takes
-/// hundreds of leases to get there.
-const HOLDING_BYTES_MAX: usize = 2_048;
-
 /// What the worker can do next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Accept this; the token says when it is revoked.
-    Offer(Offer, CancellationToken),
+    /// Accept this; the signal says when it is to stop.
+    Offer(Offer, Arc<StopSignal>),
     /// Nothing waits.
     Wait,
     /// There will be no more, and why if that is bad.
@@ -94,6 +93,7 @@ impl Desk {
             }),
             offered: Notify::new(),
             changed: Notify::new(),
+            running: watch::Sender::new(0),
             attachment: watch::Sender::new(Attachment::On(link)),
         }
     }
@@ -105,8 +105,9 @@ impl Desk {
             if running.generation >= offer.generation {
                 return Offered::Runs;
             }
-            running.revoked.cancel();
+            running.signal.revoke();
             inner.running.remove(&offer.task);
+            self.running.send_replace(inner.running.len());
         }
         match inner.waiting.iter_mut().find(|waiting| waiting.task == offer.task) {
             Some(waiting) => *waiting = offer,
@@ -124,11 +125,44 @@ impl Desk {
         if let Some(running) = inner.running.get(&task)
             && running.generation == generation
         {
-            running.revoked.cancel();
-            inner.running.remove(&task);
-            drop(inner);
-            self.changed.notify_one();
+            running.signal.revoke();
+            self.remove(inner, task);
         }
+    }
+
+    /// A job is asked to stop.
+    pub(crate) fn cancel(&self, task: u64, generation: u64, cancellation: Cancellation) {
+        if let Some(running) = self.lock().running.get(&task)
+            && running.generation == generation
+        {
+            running.signal.cancel(cancellation);
+        }
+    }
+
+    /// What the broker says of the leases that it was told about after a reconnect.
+    pub(crate) fn resume(&self, resumed: &Resumed) {
+        for &(task, generation) in &resumed.stopped {
+            self.revoke(task, generation);
+        }
+        for &(task, generation) in &resumed.continued {
+            if resumed.cancelling.contains(&task) {
+                // Nobody says a second time why, nor how long there is.
+                self.cancel(task, generation, Cancellation::default());
+            }
+        }
+    }
+
+    /// Every lease on the desk, whether it waits or runs.
+    pub(crate) fn holding(&self) -> Vec<(u64, u64)> {
+        let inner = self.lock();
+        let waiting = inner.waiting.iter().map(|offer| (offer.task, offer.generation));
+        let running = inner.running.iter().map(|(task, running)| (*task, running.generation));
+        waiting.chain(running).collect()
+    }
+
+    /// Take every offer that waits off the desk.
+    pub(crate) fn clear_waiting(&self) -> Vec<Offer> {
+        self.lock().waiting.drain(..).collect()
     }
 
     /// Take the oldest offer; it counts as running from now on.
@@ -139,41 +173,21 @@ impl Desk {
         }
         let Some(offer) = inner.waiting.pop_front() else { return Next::Wait };
         let (generation, lease) = (offer.generation, offer.lease);
-        let revoked = CancellationToken::new();
-        let running = Running { generation, lease, revoked: revoked.clone() };
+        let signal = Arc::new(StopSignal::default());
+        let running = Running { generation, lease, signal: Arc::clone(&signal) };
         inner.running.insert(offer.task, running);
+        self.running.send_replace(inner.running.len());
         drop(inner);
         self.changed.notify_one();
-        Next::Offer(offer, revoked)
+        Next::Offer(offer, signal)
     }
 
     /// A job has its answer.
     pub(crate) fn finish(&self, task: u64, generation: u64) {
-        let mut inner = self.lock();
-        if inner.running.get(&task).is_some_and(|running| running.generation == generation) {
-            inner.running.remove(&task);
-            drop(inner);
-            self.changed.notify_one();
-        }
-    }
-
-    /// The leases on the desk, as WORKER START takes them; `None` if there are none.
-    pub(crate) fn holding(&self) -> Option<String> {
         let inner = self.lock();
-        let running = inner.running.iter().map(|(&task, running)| (task, running.generation));
-        let waiting = inner.waiting.iter().map(|offer| (offer.task, offer.generation));
-        let mut list = String::new();
-        for (task, generation) in running.chain(waiting) {
-            let lease = format!("{task}:{generation}");
-            if list.len() + lease.len() >= HOLDING_BYTES_MAX {
-                break;
-            }
-            if !list.is_empty() {
-                list.push(',');
-            }
-            list.push_str(&lease);
+        if inner.running.get(&task).is_some_and(|running| running.generation == generation) {
+            self.remove(inner, task);
         }
-        (!list.is_empty()).then_some(list)
     }
 
     /// How often a sign of life is needed: three in the shortest lease, so that two may be lost.
@@ -191,6 +205,12 @@ impl Desk {
         *self.attachment.borrow()
     }
 
+    /// Wait until nothing runs any more.
+    pub(crate) async fn idle(&self) {
+        // The desk itself holds the sender.
+        let _ = self.running.subscribe().wait_for(|running| *running == 0).await;
+    }
+
     /// Wait until no session speaks for this desk any more.
     pub(crate) async fn ended(&self) {
         let mut attachment = self.attachment.subscribe();
@@ -203,11 +223,35 @@ impl Desk {
         inner.ended = error;
         inner.waiting.clear();
         for (_, running) in inner.running.drain() {
-            running.revoked.cancel();
+            running.signal.revoke();
         }
+        self.running.send_replace(0);
         self.attachment.send_replace(Attachment::Ended);
         drop(inner);
         self.offered.notify_one();
+    }
+
+    /// Tell every job that runs to drop its work; what it says from now on does not count. Their
+    /// leases stay on the desk.
+    pub(crate) fn abandon(&self) -> Vec<(u64, u64)> {
+        let inner = self.lock();
+        let abandoned = inner.running.iter().map(|(task, running)| {
+            running.signal.revoke();
+            (*task, running.generation)
+        });
+        abandoned.collect()
+    }
+
+    /// Hand these leases back: another agent gets the tasks, and no attempt is used up.
+    pub(crate) async fn release(&self, leases: Vec<(u64, u64)>) {
+        for (task, generation) in leases {
+            let [word, words] = names(task, generation);
+            let released = self.settle(["TASK", "RELEASE"], &[&word, &words], None).await;
+            if let Err(trouble) = released {
+                tracing::warn!(task, ?trouble, "a task could not be handed back");
+            }
+            self.finish(task, generation);
+        }
     }
 
     /// Tell the broker something about a held task, for as long as it takes: after a lost
@@ -217,20 +261,22 @@ impl Desk {
         verb: [&str; 2],
         arguments: &[&str],
         body: Option<&[u8]>,
-    ) -> Result<Granted, TaskError> {
+    ) -> Result<Granted, Trouble> {
         let shared = self.client.shared();
         let mut attachment = self.attachment.subscribe();
         loop {
             let link = match *attachment.borrow_and_update() {
                 Attachment::On(link) => link,
                 Attachment::Ended if shared.outbound.is_closed() => {
-                    return Err(TaskErrorKind::Closed.into());
+                    return Err(TroubleKind::Closed.into());
                 }
-                Attachment::Ended => return Err(TaskErrorKind::NotOwner.into()),
+                Attachment::Ended => {
+                    return Err(TroubleKind::Declined("not_owner".to_owned()).into());
+                }
             };
-            let asked = shared.ask(verb, arguments, body, Terms { link: Some(link) }).await;
+            let asked = shared.ask(verb, arguments, body, Terms::on_link(link)).await;
             match asked {
-                Err(error) if error.kind() == TaskErrorKind::Disconnected => {
+                Err(trouble) if trouble.kind == TroubleKind::Disconnected => {
                     let again = attachment.wait_for(|found| *found != Attachment::On(link));
                     // The desk itself holds the sender.
                     let _ = again.await;
@@ -240,14 +286,16 @@ impl Desk {
         }
     }
 
+    fn remove(&self, mut inner: MutexGuard<'_, Inner>, task: u64) {
+        inner.running.remove(&task);
+        self.running.send_replace(inner.running.len());
+        drop(inner);
+        self.changed.notify_one();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no method panics while it holds the desk")
     }
-}
-
-/// The words that name a held task on every line about it.
-pub(crate) fn names(task: u64, generation: u64) -> [String; 2] {
-    [task.to_string(), generation.to_string()]
 }
 
 /// A desk that several parts of a worker share.

@@ -1,4 +1,5 @@
-//! What can go wrong, one small kind per operation.
+//! What can go wrong, one small kind per operation. (Those of tasks and queues are in
+//! `operation_error.rs`.)
 //!
 //! Every failing method returns [`Error<Kind>`]: match on [`Error::kind`], print the error for a
 //! sentence that says what to do, and walk [`std::error::Error::source`] for the cause. Nothing
@@ -183,80 +184,6 @@ pub enum DrainErrorKind {
     Closed,
 }
 
-/// Why a task operation did not happen.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TaskErrorKind {
-    /// The server is no AgentCom broker: its INFO announces no task verbs.
-    #[error("this server has no tasks; connect to an AgentCom broker")]
-    NotSupported,
-    /// A value cannot be put on the line, or the broker refused it as malformed.
-    #[error("a value is not valid")]
-    Invalid,
-    /// There is no such task.
-    #[error("there is no such task; check its number")]
-    NotFound,
-    /// The task is past the state in which this makes sense.
-    #[error("the task's state does not allow this; show the task to see what happened")]
-    InvalidState,
-    /// The task was given to somebody else meanwhile; drop the work.
-    #[error("the lease is over and the task has moved on; drop the work")]
-    StaleGeneration,
-    /// The task is held by another agent; drop the work.
-    #[error("the task is held by another agent; drop the work")]
-    NotOwner,
-    /// The task was already answered differently.
-    #[error("the task was already answered differently")]
-    Conflict,
-    /// The queue holds as much as it may.
-    #[error("the queue is full; submit again later")]
-    QueueFull,
-    /// The broker cannot do durable work now.
-    #[error("the broker cannot do durable work now; try again later")]
-    Unavailable,
-    /// The credentials do not allow this.
-    #[error("not permitted with these credentials")]
-    Denied,
-    /// Any other reason of the broker's, with its code.
-    #[error("declined by the broker ({code})")]
-    Declined {
-        /// The broker's code.
-        code: String,
-    },
-    /// The payload is over the server's `max_payload`.
-    #[error("the body is larger than the server allows; store it elsewhere and send a reference")]
-    MaxPayloadExceeded,
-    /// No answer in time. The operation may have happened all the same.
-    #[error("no answer in time; the operation may have happened all the same")]
-    TimedOut,
-    /// The connection broke before the answer. The operation may have happened all the same.
-    #[error("the connection broke before the answer; the operation may have happened all the same")]
-    Disconnected,
-    /// The broker's answer could not be understood.
-    #[error("the broker's answer could not be understood")]
-    Protocol,
-    /// The client was closed or drained.
-    #[error("the client is closed; connect again")]
-    Closed,
-}
-
-impl TaskErrorKind {
-    /// The kind for a code of the broker's.
-    pub(crate) fn from_code(code: &str) -> TaskErrorKind {
-        match code {
-            "invalid" | "unknown_verb" => TaskErrorKind::Invalid,
-            "not_found" => TaskErrorKind::NotFound,
-            "invalid_state" => TaskErrorKind::InvalidState,
-            "stale_generation" => TaskErrorKind::StaleGeneration,
-            "not_owner" => TaskErrorKind::NotOwner,
-            "conflict" => TaskErrorKind::Conflict,
-            "queue_full" => TaskErrorKind::QueueFull,
-            "unavailable" | "busy" => TaskErrorKind::Unavailable,
-            "denied" => TaskErrorKind::Denied,
-            _ => TaskErrorKind::Declined { code: code.to_owned() },
-        }
-    }
-}
-
 /// Why a worker cannot work, or works no longer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorkerErrorKind {
@@ -269,6 +196,9 @@ pub enum WorkerErrorKind {
     /// A newer session took over the agent's name.
     #[error("another session works under this agent's name now; give each worker its own name")]
     Replaced,
+    /// The agent's name belongs to another login.
+    #[error("the agent's name belongs to another login; choose another")]
+    NameTaken,
     /// The broker would not have the worker, or could not be asked: see the cause.
     #[error("the worker could not start")]
     Start,
@@ -291,7 +221,5 @@ pub type RequestError = Error<RequestErrorKind>;
 pub type FlushError = Error<FlushErrorKind>;
 /// [`DrainErrorKind`] and its cause.
 pub type DrainError = Error<DrainErrorKind>;
-/// [`TaskErrorKind`] and its cause.
-pub type TaskError = Error<TaskErrorKind>;
 /// [`WorkerErrorKind`] and its cause.
 pub type WorkerError = Error<WorkerErrorKind>;

@@ -1,24 +1,27 @@
 //! A task in the hands of this worker.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::desk::{SharedDesk, names};
-use crate::error::{TaskError, TaskErrorKind};
+use crate::answer::{Granted, milliseconds, names, option};
+use crate::desk::SharedDesk;
+use crate::job_error::JobError;
+use crate::operation_error::{ReportError, SettleError, Trouble};
 use crate::push::Offer;
+use crate::stop_signal::{Cancellation, StopSignal};
 use crate::tasks::TaskId;
 
 /// An accepted task. Answer it with [`Job::complete`] or [`Job::fail`]; when the last clone is
 /// dropped without an answer (a handler that panics, for example), the attempt counts as failed
 /// and the task is tried again.
 ///
-/// While it is held, the client renews its lease. [`Job::cancelled`] says when the broker took it
-/// away all the same.
+/// While it is held, the client renews its lease. [`Job::cancelled`] says when somebody called the
+/// task off, or when the broker took it away.
 #[derive(Clone, Debug)]
 pub struct Job {
     inner: Arc<Inner>,
@@ -28,13 +31,18 @@ pub struct Job {
 struct Inner {
     desk: SharedDesk,
     offer: Offer,
-    revoked: CancellationToken,
+    signal: Arc<StopSignal>,
     answered: AtomicBool,
+    /// Number of the next report; `None` while one is on its way, or when nobody knows whether the
+    /// last one arrived.
+    report_next: Mutex<Option<u64>>,
 }
 
 impl Job {
-    pub(crate) fn new(desk: SharedDesk, offer: Offer, revoked: CancellationToken) -> Job {
-        Job { inner: Arc::new(Inner { desk, offer, revoked, answered: AtomicBool::new(false) }) }
+    pub(crate) fn new(desk: SharedDesk, offer: Offer, signal: Arc<StopSignal>) -> Job {
+        let report_next = Mutex::new(Some(offer.progress_seq + 1));
+        let answered = AtomicBool::new(false);
+        Job { inner: Arc::new(Inner { desk, offer, signal, answered, report_next }) }
     }
 
     /// Which task it is.
@@ -73,20 +81,57 @@ impl Job {
         &self.inner.offer.payload
     }
 
-    /// What an earlier attempt left to go on from, if it did.
+    /// Where an earlier attempt left off: what it last kept with [`Job::checkpoint`].
     #[must_use]
-    pub fn checkpoint(&self) -> Option<&Bytes> {
+    pub fn last_checkpoint(&self) -> Option<&Bytes> {
         self.inner.offer.checkpoint.as_ref()
     }
 
-    /// Report on it; whoever shows the task sees the last report. Cancel-safe: a dropped report
-    /// may or may not have arrived.
+    /// Report on it; whoever shows or watches the task sees it. A sign of life too. Reports arrive
+    /// in the order of the calls, and each once.
+    ///
+    /// Cancel-safe: a dropped report may or may not have arrived.
     ///
     /// # Errors
-    /// [`TaskErrorKind::StaleGeneration`] or [`TaskErrorKind::NotOwner`]: drop the work.
-    pub async fn progress(&self, data: impl Into<Bytes>) -> Result<(), TaskError> {
+    /// [`crate::ReportErrorKind`]: drop the work.
+    pub async fn progress(&self, data: impl Into<Bytes>) -> Result<(), ReportError> {
         let data = data.into();
-        self.settle(["TASK", "PROGRESS"], &[], Some(&data)).await
+        let mut next = self.inner.report_next.lock().await;
+        let number = next.take().map(|number| option("seq", number));
+        let options: Vec<&str> = number.as_deref().into_iter().collect();
+        let verb = ["TASK", "PROGRESS"];
+        let reported = match self.settle(verb, &options, Some(&data)).await {
+            Err(trouble) if trouble.code() == Some("gap") => {
+                self.settle(verb, &[], Some(&data)).await
+            }
+            reported => reported,
+        };
+        *next = Some(reported?.number("seq")? + 1);
+        Ok(())
+    }
+
+    /// Keep where the work stands, at most 64 KiB, on disk: if this attempt does not finish, the
+    /// next one finds it in [`Job::last_checkpoint`]. The last one counts.
+    ///
+    /// Cancel-safe: a dropped checkpoint may or may not have arrived.
+    ///
+    /// # Errors
+    /// [`crate::ReportErrorKind`]: not kept. Unless it was too large, drop the work.
+    pub async fn checkpoint(&self, data: impl Into<Bytes>) -> Result<(), ReportError> {
+        let data = data.into();
+        self.settle(["TASK", "CHECKPOINT"], &[], Some(&data)).await?;
+        Ok(())
+    }
+
+    /// There will be no report for so long, 1 s to 1 day, and that is all right: for tasks with a
+    /// [`crate::TaskBuilder::progress_timeout`]. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`crate::ReportErrorKind`]: drop the work.
+    pub async fn busy(&self, time: Duration) -> Result<(), ReportError> {
+        let for_ms = milliseconds(time).to_string();
+        self.settle(["TASK", "BUSY"], &[&for_ms], None).await?;
+        Ok(())
     }
 
     /// Finish it with its result. When this returns, the result is on disk. After a lost
@@ -95,29 +140,56 @@ impl Job {
     /// A dropped call may or may not have arrived; to call again is harmless.
     ///
     /// # Errors
-    /// [`TaskErrorKind`]: the result does not count. With [`TaskErrorKind::TimedOut`] it may, and
-    /// calling again finds out.
-    pub async fn complete(&self, result: impl Into<Bytes>) -> Result<(), TaskError> {
+    /// [`crate::SettleErrorKind`]: the result does not count. With
+    /// [`crate::SettleErrorKind::TimedOut`] it may, and calling again finds out.
+    pub async fn complete(&self, result: impl Into<Bytes>) -> Result<(), SettleError> {
         let result = result.into();
         let settled = self.settle(["TASK", "COMPLETE"], &[], Some(&result)).await;
         self.answered(settled)
     }
 
-    /// Give this attempt up. Whether the task is tried again depends on the failure's class and
-    /// the attempts that it has left.
+    /// Give this attempt up. Whether the task is tried again depends on the error's class and the
+    /// attempts that it has left.
     ///
     /// A dropped call may or may not have arrived; to call again is harmless.
     ///
     /// # Errors
-    /// [`TaskErrorKind`], as for [`Job::complete`].
-    pub async fn fail(&self, failure: Failure) -> Result<(), TaskError> {
-        let options = failure.options();
+    /// [`crate::SettleErrorKind`], as for [`Job::complete`].
+    pub async fn fail(&self, error: JobError) -> Result<(), SettleError> {
+        let options = error.options();
         let options: Vec<&str> = options.iter().flatten().map(String::as_str).collect();
-        let settled = self.settle(["TASK", "FAIL"], &options, Some(&failure.error)).await;
+        let settled = self.settle(["TASK", "FAIL"], &options, Some(&error.error)).await;
         self.answered(settled)
     }
 
-    /// Wait until the broker takes the task away: it was cancelled, its lease ran out, or another
+    /// Hand it back unharmed: another agent gets it, not before `delay` has passed, and no attempt
+    /// is used up.
+    ///
+    /// A dropped call may or may not have arrived; to call again is harmless.
+    ///
+    /// # Errors
+    /// [`crate::SettleErrorKind`], as for [`Job::complete`].
+    pub async fn release(&self, delay: Duration) -> Result<(), SettleError> {
+        let delay_ms = option("delay_ms", milliseconds(delay));
+        let settled = self.settle(["TASK", "RELEASE"], &[&delay_ms], None).await;
+        self.answered(settled)
+    }
+
+    /// The work stopped because somebody called the task off ([`Job::cancellation`]); what there
+    /// is of a result is kept with it.
+    ///
+    /// A dropped call may or may not have arrived; to call again is harmless.
+    ///
+    /// # Errors
+    /// [`crate::SettleErrorKind`]; nobody called the task off is
+    /// [`crate::SettleErrorKind::NotLeased`].
+    pub async fn stopped(&self, result: impl Into<Bytes>) -> Result<(), SettleError> {
+        let result = result.into();
+        let settled = self.settle(["TASK", "STOPPED"], &[], Some(&result)).await;
+        self.answered(settled)
+    }
+
+    /// Wait until the work should stop: somebody called the task off, its lease ran out, or another
     /// session took over. Cancel-safe.
     ///
     /// ```no_run
@@ -130,13 +202,33 @@ impl Job {
     /// # }
     /// ```
     pub async fn cancelled(&self) {
-        self.inner.revoked.cancelled().await;
+        self.inner.signal.token().cancelled().await;
     }
 
-    /// Whether the broker took the task away.
+    /// Whether the work should stop.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.inner.revoked.is_cancelled()
+        self.inner.signal.token().is_cancelled()
+    }
+
+    /// What [`Job::cancelled`] waits for, to hand on.
+    #[must_use]
+    pub fn cancellation_token(&self) -> CancellationToken {
+        // A child, so that nobody stops the job by cancelling it.
+        self.inner.signal.token().child_token()
+    }
+
+    /// Why and how fast somebody wants it stopped; `None` if nobody does, or if the broker just
+    /// took it away.
+    #[must_use]
+    pub fn cancellation(&self) -> Option<&Cancellation> {
+        self.inner.signal.cancellation()
+    }
+
+    /// Whether the broker took it away, so that no answer counts any more.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.inner.signal.is_revoked()
     }
 
     /// Whether it was answered, or nothing that is said about it counts any more.
@@ -145,11 +237,20 @@ impl Job {
     }
 
     /// Tell the broker that the offer is taken.
-    pub(crate) async fn accept(&self) -> Result<(), TaskError> {
+    pub(crate) async fn accept(&self) -> Result<(), SettleError> {
         let accepted = self.settle(["TASK", "ACCEPT"], &[], None).await;
-        match accepted {
-            Err(error) if error.kind() != TaskErrorKind::TimedOut => self.answered(Err(error)),
-            accepted => accepted,
+        if accepted.is_err() { self.answered(accepted) } else { Ok(()) }
+    }
+
+    /// Answer with what a handler returned, unless it answered by itself.
+    pub(crate) async fn answer(&self, outcome: Result<Bytes, JobError>) -> Result<(), SettleError> {
+        if self.is_answered() || self.is_revoked() {
+            return Ok(());
+        }
+        match outcome {
+            Ok(result) => self.complete(result).await,
+            Err(_) if self.cancellation().is_some() => self.stopped(Bytes::new()).await,
+            Err(error) => self.fail(error).await,
         }
     }
 
@@ -158,94 +259,44 @@ impl Job {
         verb: [&str; 2],
         options: &[&str],
         body: Option<&[u8]>,
-    ) -> Result<(), TaskError> {
+    ) -> Result<Granted, Trouble> {
         let [task, generation] = names(self.inner.offer.task, self.inner.offer.generation);
         let mut arguments = vec![task.as_str(), generation.as_str()];
         arguments.extend(options);
-        self.inner.desk.settle(verb, &arguments, body).await.map(drop)
+        self.inner.desk.settle(verb, &arguments, body).await
     }
 
-    /// Take the job off the desk, unless it is worth saying the same again.
-    fn answered(&self, settled: Result<(), TaskError>) -> Result<(), TaskError> {
-        let again = matches!(
-            settled.as_ref().map_err(|error| error.kind()),
-            Err(TaskErrorKind::TimedOut
-                | TaskErrorKind::Unavailable
-                | TaskErrorKind::MaxPayloadExceeded)
-        );
-        if !again {
+    /// Take the job off the desk, unless it is worth saying the same, or something else, again.
+    fn answered(&self, settled: Result<Granted, Trouble>) -> Result<(), SettleError> {
+        let settled = settled.map(drop).map_err(|trouble| {
+            let again = trouble.is_passing() || trouble.is_own_mistake();
+            (again, SettleError::from(trouble))
+        });
+        if !matches!(settled, Err((true, _))) {
             self.inner.answered.store(true, Ordering::Release);
             self.inner.desk.finish(self.inner.offer.task, self.inner.offer.generation);
         }
-        settled
+        settled.map_err(|(_, error)| error)
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        // What was revoked is off the desk, or is handed back by the worker that shuts down.
+        if self.signal.is_revoked() {
+            return;
+        }
         let (task, generation) = (self.offer.task, self.offer.generation);
-        if !*self.answered.get_mut() && !self.revoked.is_cancelled() {
+        if !*self.answered.get_mut() {
             let [task, generation] = names(task, generation);
-            let error = b"the worker dropped the job without an answer";
             let shared = self.desk.client.shared();
-            shared.tell(["TASK", "FAIL"], &[&task, &generation, "class=retry"], Some(error));
+            if self.signal.cancellation().is_some() {
+                shared.tell(["TASK", "STOPPED"], &[&task, &generation], Some(b""));
+            } else {
+                let error = b"the worker dropped the job without an answer";
+                shared.tell(["TASK", "FAIL"], &[&task, &generation, "class=retry"], Some(error));
+            }
         }
         self.desk.finish(task, generation);
-    }
-}
-
-/// Why an attempt failed, for the submitter, and whether another one can help.
-///
-/// Every error converts into one that is worth a retry, so `?` works in handlers.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Failure {
-    error: Bytes,
-    is_fatal: bool,
-    retry_after: Option<Duration>,
-}
-
-impl Failure {
-    /// Another attempt may succeed.
-    #[must_use]
-    pub fn retry(error: impl Into<Bytes>) -> Failure {
-        Failure { error: error.into(), is_fatal: false, retry_after: None }
-    }
-
-    /// No further attempt can help: the task is dead at once.
-    #[must_use]
-    pub fn fatal(error: impl Into<Bytes>) -> Failure {
-        Failure { error: error.into(), is_fatal: true, retry_after: None }
-    }
-
-    /// Not before this time has passed, in whole milliseconds. Default: the broker's back-off.
-    #[must_use]
-    pub fn retry_after(mut self, delay: Duration) -> Failure {
-        self.retry_after = Some(delay);
-        self
-    }
-
-    fn options(&self) -> [Option<String>; 2] {
-        let class = if self.is_fatal { "fatal" } else { "retry" };
-        let after = self.retry_after.map(|after| format!("retry_after_ms={}", after.as_millis()));
-        [Some(format!("class={class}")), after]
-    }
-}
-
-impl<E: std::error::Error> From<E> for Failure {
-    fn from(error: E) -> Failure {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        Failure::retry(text)
-    }
-}
-
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let class = if self.is_fatal { "fatal" } else { "retry" };
-        write!(f, "Failure({class}: {})", String::from_utf8_lossy(&self.error))
     }
 }

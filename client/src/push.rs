@@ -1,4 +1,4 @@
-//! What the broker says about work without being asked, and who hears it.
+//! What the broker says about tasks beside its answers, and who hears it.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -7,15 +7,20 @@ use agentcom_protocol::ServerFrame;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-/// `OFFER`, `REVOKED` or `REPLACED`.
+use crate::shared::Shared;
+use crate::takes;
+use crate::task_event::TaskEvent;
+
+/// `OFFER`, `CANCEL`, `REVOKED` or `REPLACED`: what a worker hears.
 #[derive(Debug)]
 pub(crate) enum Push {
     Offer(Offer),
+    Cancel { task: u64, generation: u64, grace: Duration, reason: Bytes },
     Revoked { task: u64, generation: u64 },
     Replaced,
 }
 
-/// Work for an agent.
+/// Work for an agent: offered, or taken from a queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
     pub(crate) task: u64,
@@ -24,7 +29,8 @@ pub(crate) struct Offer {
     /// From 1.
     pub(crate) attempt: u32,
     pub(crate) lease: Duration,
-    /// What an earlier attempt left.
+    /// Number of the newest report on the task.
+    pub(crate) progress_seq: u64,
     pub(crate) checkpoint: Option<Bytes>,
     pub(crate) payload: Bytes,
 }
@@ -32,34 +38,62 @@ pub(crate) struct Offer {
 /// The lease of a task that says nothing else (docs/protocol.md).
 const LEASE_DEFAULT: Duration = Duration::from_secs(30);
 
-impl Push {
-    /// The push in `frame`, whose body lies in `chunk`; `None` for other frames.
-    pub(crate) fn slice(chunk: &Bytes, frame: &ServerFrame<'_>) -> Option<Push> {
+impl Offer {
+    /// The work in a frame whose body lies in `chunk`.
+    fn slice(
+        chunk: &Bytes,
+        (task, generation): (u64, u64),
+        fields: &[(&str, &str)],
+        body: &[u8],
+    ) -> Offer {
+        let field =
+            |key: &str| fields.iter().find(|(found, _)| *found == key).map(|&(_, value)| value);
+        let number = |key: &str| field(key).and_then(|value| value.parse::<u64>().ok());
+        let size = |key: &str| number(key).and_then(|bytes| usize::try_from(bytes).ok());
+        // Answers, then the checkpoint, stand in front of the payload.
+        let answers = size("answers_bytes").filter(|&bytes| bytes <= body.len()).unwrap_or(0);
+        let body = chunk.slice_ref(&body[answers..]);
+        let split = size("checkpoint_bytes").filter(|&bytes| bytes <= body.len());
+        Offer {
+            task,
+            generation,
+            queue: field("queue").unwrap_or_default().to_owned(),
+            attempt: number("attempt").and_then(|number| number.try_into().ok()).unwrap_or(1),
+            lease: number("lease_ms").map_or(LEASE_DEFAULT, Duration::from_millis),
+            progress_seq: number("progress_seq").unwrap_or(0),
+            checkpoint: split.map(|bytes| body.slice(..bytes)),
+            payload: body.slice(split.unwrap_or(0)..),
+        }
+    }
+}
+
+impl Shared {
+    /// Hand a frame that answers no question to whoever it is for. Its body lies in `chunk`.
+    pub(crate) fn hear(&self, chunk: &Bytes, frame: &ServerFrame<'_>) {
         match frame {
+            ServerFrame::Item { tag, task, generation, fields, body } => {
+                takes::arrived(self, tag, Offer::slice(chunk, (*task, *generation), fields, body));
+            }
+            ServerFrame::Event { task, fields, body } => {
+                self.watches.deliver(TaskEvent::slice(chunk, *task, fields, body));
+            }
             ServerFrame::Offer { task, generation, fields, body } => {
-                let field = |key: &str| {
-                    fields.iter().find(|(found, _)| *found == key).map(|&(_, value)| value)
-                };
-                let lease_ms = field("lease_ms").and_then(|value| value.parse().ok());
-                let bytes = |key| field(key).and_then(|value| value.parse().ok()).unwrap_or(0);
-                let (answers, checkpoint) = (bytes("answers_bytes"), bytes("checkpoint_bytes"));
-                let (_, behind) = body.split_at_checked(answers)?;
-                let (checkpoint, payload) = behind.split_at_checked(checkpoint)?;
-                Some(Push::Offer(Offer {
-                    task: *task,
-                    generation: *generation,
-                    queue: field("queue").unwrap_or_default().to_owned(),
-                    attempt: field("attempt").and_then(|value| value.parse().ok()).unwrap_or(1),
-                    lease: lease_ms.map_or(LEASE_DEFAULT, Duration::from_millis),
-                    checkpoint: field("checkpoint_bytes").map(|_| chunk.slice_ref(checkpoint)),
-                    payload: chunk.slice_ref(payload),
-                }))
+                let offer = Offer::slice(chunk, (*task, *generation), fields, body);
+                self.pushes.push(Push::Offer(offer));
+            }
+            ServerFrame::Cancel { task, generation, fields, body } => {
+                let grace_ms = fields.iter().find(|(key, _)| *key == "grace_ms");
+                let grace_ms = grace_ms.and_then(|(_, value)| value.parse().ok());
+                let grace = Duration::from_millis(grace_ms.unwrap_or(0));
+                let (task, generation) = (*task, *generation);
+                let reason = chunk.slice_ref(body);
+                self.pushes.push(Push::Cancel { task, generation, grace, reason });
             }
             &ServerFrame::Revoked { task, generation, .. } => {
-                Some(Push::Revoked { task, generation })
+                self.pushes.push(Push::Revoked { task, generation });
             }
-            ServerFrame::Replaced => Some(Push::Replaced),
-            _ => None,
+            ServerFrame::Replaced => self.pushes.push(Push::Replaced),
+            _ => {}
         }
     }
 }
@@ -67,7 +101,7 @@ impl Push {
 /// The place of the one worker that a connection may have.
 ///
 /// The channel has no bound of its own because the broker has one: it offers no more than the
-/// worker's credit, and revokes no more than it offered.
+/// worker's credit, and revokes and cancels no more than it offered.
 #[derive(Debug, Default)]
 pub(crate) struct PushSlot {
     sender: Mutex<Option<mpsc::UnboundedSender<Push>>>,
@@ -86,7 +120,7 @@ impl PushSlot {
     }
 
     /// Hand a push to the worker, if there is one.
-    pub(crate) fn push(&self, push: Push) {
+    fn push(&self, push: Push) {
         if let Some(sender) = &*self.lock() {
             // A worker that is gone has told the broker so; this one crossed it on the way.
             let _ = sender.send(push);
@@ -100,5 +134,34 @@ impl PushSlot {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<mpsc::UnboundedSender<Push>>> {
         self.sender.lock().expect("no method panics while it holds the lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(fields: &[(&str, &str)]) -> Offer {
+        let body = Bytes::from_static(b"page 3hello");
+        Offer::slice(&body, (17, 2), fields, &body)
+    }
+
+    #[test]
+    fn a_checkpoint_is_cut_off_the_front_of_the_payload() {
+        let found = offer(&[("queue", "q"), ("checkpoint_bytes", "6"), ("lease_ms", "5000")]);
+        assert_eq!(found.checkpoint.as_deref(), Some(&b"page 3"[..]));
+        assert_eq!(&found.payload[..], b"hello");
+        assert_eq!((found.queue.as_str(), found.lease), ("q", Duration::from_secs(5)));
+        let found = offer(&[("answers_bytes", "5"), ("checkpoint_bytes", "1")]);
+        let parts = (found.checkpoint.as_deref(), &found.payload[..]);
+        assert_eq!(parts, (Some(&b"3"[..]), &b"hello"[..]));
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_there_is_none() {
+        for fields in [&[][..], &[("checkpoint_bytes", "12")], &[("checkpoint_bytes", "x")]] {
+            let found = offer(fields);
+            assert_eq!((found.checkpoint, found.payload.len()), (None, 11), "{fields:?}");
+        }
     }
 }

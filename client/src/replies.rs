@@ -35,9 +35,8 @@ impl<A> Replies<A> {
         self.key_next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Wait under a new key.
-    pub(crate) fn ticket(&self) -> Ticket<'_, A> {
-        let key = self.key();
+    /// Wait under a key that was drawn for it.
+    pub(crate) fn ticket(&self, key: u32) -> Ticket<'_, A> {
         let (sender, receiver) = oneshot::channel();
         self.lock().insert(key, sender);
         Ticket { replies: self, key, receiver }
@@ -60,11 +59,6 @@ impl<A> Replies<A> {
 }
 
 impl<A> Ticket<'_, A> {
-    /// The key to send along.
-    pub(crate) fn key(&self) -> u32 {
-        self.key
-    }
-
     /// The answer; `None` when there will be none. Cancel-safe.
     pub(crate) async fn answered(&mut self) -> Option<A> {
         (&mut self.receiver).await.ok()
@@ -84,18 +78,19 @@ mod tests {
     #[tokio::test]
     async fn an_answer_reaches_its_ticket_and_no_other() {
         let replies = Replies::new();
-        let (mut a, mut b) = (replies.ticket(), replies.ticket());
-        assert!(replies.answer(b.key(), "b"));
-        assert!(replies.answer(a.key(), "a"));
+        let keys = [replies.key(), replies.key()];
+        let [mut a, mut b] = keys.map(|key| replies.ticket(key));
+        assert!(replies.answer(keys[1], "b"));
+        assert!(replies.answer(keys[0], "a"));
         assert_eq!((a.answered().await, b.answered().await), (Some("a"), Some("b")));
     }
 
     #[tokio::test]
     async fn whoever_goes_away_leaves_nothing_behind() {
         let replies = Replies::new();
-        let key = replies.ticket().key();
-        assert!(!replies.answer(key, ()));
-        let mut ticket = replies.ticket();
+        drop(replies.ticket(1));
+        assert!(!replies.answer(1, ()));
+        let mut ticket = replies.ticket(2);
         replies.abandon();
         assert_eq!(ticket.answered().await, None);
     }

@@ -1,7 +1,7 @@
 //! What the handles and the connection task share.
 //!
-//! Locks are taken in this order, and none is held over a wait: subscriptions, then outbound, then
-//! replies.
+//! Locks are taken in this order, and none is held over a wait: subscriptions, then takes or
+//! watches, then outbound, then replies.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,6 +21,8 @@ use crate::push::PushSlot;
 use crate::replies::Replies;
 use crate::statistics::Statistics;
 use crate::subscriptions::{INBOX_SID, Subscriptions};
+use crate::takes::Takes;
+use crate::watches::Watches;
 use crate::wire::Wire;
 
 /// See the module.
@@ -35,6 +37,12 @@ pub(crate) struct Shared {
     pub(crate) answers: Replies<Answer>,
     /// Where offers of work go.
     pub(crate) pushes: PushSlot,
+    /// Items of queues on their way.
+    pub(crate) takes: Takes,
+    /// Where events of single tasks go.
+    pub(crate) watches: Watches,
+    /// Who takes from queues on this client's connections.
+    consumer: Mutex<Arc<str>>,
     pub(crate) statistics: Arc<Statistics>,
     pub(crate) events: Events,
     state: watch::Sender<Status>,
@@ -62,14 +70,17 @@ pub(crate) struct Status {
 /// Until INFO says otherwise: NATS's default.
 const PAYLOAD_BYTES_MAX_DEFAULT: usize = 1024 * 1024;
 
-/// 62^22 is more than 2^128: no two inboxes meet by chance.
-const INBOX_CHARS: usize = 22;
+/// 62^22 is more than 2^128: no two inboxes or consumers meet by chance.
+const RANDOM_CHARS: usize = 22;
+
+fn random_word() -> String {
+    Alphanumeric.sample_string(&mut rand::rng(), RANDOM_CHARS)
+}
 
 impl Shared {
     pub(crate) fn new(options: ConnectOptions) -> Shared {
         let prefix = options.inbox_prefix.as_str();
-        let inbox =
-            format!("{prefix}.{}.", Alphanumeric.sample_string(&mut rand::rng(), INBOX_CHARS));
+        let inbox = format!("{prefix}.{}.", random_word());
         let streams = TaskTracker::new();
         streams.close();
         Shared {
@@ -78,6 +89,9 @@ impl Shared {
             requests: Replies::new(),
             answers: Replies::new(),
             pushes: PushSlot::default(),
+            takes: Takes::default(),
+            watches: Watches::default(),
+            consumer: Mutex::new(format!("client-{}", random_word()).into()),
             statistics: Arc::default(),
             events: Events::start(options.event_callback.clone()),
             state: watch::Sender::new(Status { state: State::Pending, link: 0 }),
@@ -120,8 +134,23 @@ impl Shared {
 
     /// A new inbox of this client's own.
     pub(crate) fn new_inbox(&self) -> String {
-        let prefix = self.options.inbox_prefix.as_str();
-        format!("{prefix}.{}", Alphanumeric.sample_string(&mut rand::rng(), INBOX_CHARS))
+        format!("{}.{}", self.options.inbox_prefix, random_word())
+    }
+
+    /// The name under which leases are taken from queues: that of the client's agent, or one of
+    /// its own. The broker knows a lease by it, on whatever connection.
+    pub(crate) fn consumer(&self) -> Arc<str> {
+        Arc::clone(&self.consumer.lock().expect("a value is swapped, nothing can panic"))
+    }
+
+    /// The name of a queue that nobody uses: to ask for no work at all.
+    pub(crate) fn unused_name(&self) -> String {
+        format!("unused-{}", random_word())
+    }
+
+    /// From now on the client's connections speak for this agent.
+    pub(crate) fn speak_for(&self, agent: &str) {
+        *self.consumer.lock().expect("a value is swapped, nothing can panic") = agent.into();
     }
 
     /// The reply subject for the request with this key; the inbox is subscribed to with the first.

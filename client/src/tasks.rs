@@ -1,17 +1,21 @@
 //! Durable tasks from the submitter's side.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::json;
+use tokio::time::Instant;
 
-use crate::answer::{Terms, word, word_list};
+use crate::answer::{Terms, milliseconds, option, word};
 use crate::client::Client;
-use crate::error::{TaskError, TaskErrorKind};
-use crate::task_view::TaskView;
+use crate::graph::Graph;
+use crate::operation_error::{AwaitError, CancelError, DeadError, ShowError, Trouble, TroubleKind};
+use crate::task_builder::TaskBuilder;
+use crate::task_list::{TaskList, Why};
+use crate::task_view::{Failure, TaskState, TaskView};
+use crate::watch::WatchBuilder;
 
 /// The number of a task. The broker never uses one twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,7 +56,51 @@ impl From<u8> for Priority {
     }
 }
 
-/// Submits tasks and looks at them; made by [`Client::tasks`].
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was done; this is its result.
+    Completed(Bytes),
+    /// It was given up.
+    Dead {
+        /// Why, as one word of the broker's.
+        reason: String,
+        /// Its failures, oldest first, as far as they are remembered.
+        failures: Vec<Failure>,
+    },
+    /// It was called off.
+    Cancelled {
+        /// Why, in somebody's words.
+        reason: String,
+        /// What its agent had when it stopped.
+        result: Option<Bytes>,
+    },
+}
+
+impl Outcome {
+    /// How a task ended; `None` if it did not.
+    #[must_use]
+    pub fn of(view: TaskView) -> Option<Outcome> {
+        match view.state {
+            TaskState::Completed => Some(Outcome::Completed(view.result.unwrap_or_default())),
+            TaskState::Dead => Some(Outcome::Dead {
+                reason: view.dead.unwrap_or_default(),
+                failures: view.failures,
+            }),
+            TaskState::Cancelled => Some(Outcome::Cancelled {
+                reason: view.cancelled.unwrap_or_default(),
+                result: view.result,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Longest time for which one question to the broker waits.
+const AWAIT_MAX: Duration = Duration::from_secs(3600);
+
+/// Submits tasks, looks at them and calls them off; made by [`Client::tasks`].
 #[derive(Clone, Debug)]
 pub struct Tasks {
     client: Client,
@@ -63,111 +111,181 @@ impl Tasks {
         Tasks { client }
     }
 
-    /// Have a task done by some agent that works on `queue`. Await the returned [`Submit`]: when
-    /// it is ready, the task is on disk.
+    /// Have a task done by some agent that works on `queue`. Await the returned [`TaskBuilder`]:
+    /// when it is ready, the task is on disk.
     ///
     /// ```no_run
-    /// # async fn example(client: agentcom_client::Client) -> Result<(), agentcom_client::TaskError> {
+    /// # async fn example(client: agentcom_client::Client) -> Result<(), agentcom_client::SubmitError> {
+    /// use std::time::Duration;
     /// use agentcom_client::Priority;
-    /// let task = client
+    /// let kept = client
     ///     .tasks()
-    ///     .submit("resize", "cat.png".into())
+    ///     .submit("resize")
+    ///     .payload("cat.png")
     ///     .needs(["gpu"])
     ///     .priority(Priority::HIGH)
+    ///     .delay(Duration::from_secs(60))
     ///     .await?;
+    /// println!("task {}", kept.task);
     /// # Ok(()) }
     /// ```
-    pub fn submit(&self, queue: impl Into<String>, payload: Bytes) -> Submit {
-        Submit {
-            client: self.client.clone(),
-            queue: queue.into(),
-            payload,
-            needs: Vec::new(),
-            priority: None,
-            attempts: None,
-            lease: None,
-        }
+    pub fn submit(&self, queue: impl Into<String>) -> TaskBuilder {
+        TaskBuilder::new(self.client.clone(), queue.into())
+    }
+
+    /// Have several tasks kept together or not at all. Add them, then await the returned
+    /// [`Graph`].
+    pub fn graph(&self) -> Graph {
+        Graph::new(self.client.clone())
     }
 
     /// What became of a task. Cancel-safe.
     ///
     /// # Errors
-    /// [`TaskErrorKind::NotFound`] when there is none of this number, and the errors of every
-    /// task operation.
-    pub async fn show(&self, task: TaskId) -> Result<TaskView, TaskError> {
-        let task = task.to_string();
+    /// [`crate::ShowErrorKind`].
+    pub async fn show(&self, task: impl Into<TaskId>) -> Result<TaskView, ShowError> {
+        let task = task.into().to_string();
         let shared = self.client.shared();
         let granted = shared.ask(["TASK", "SHOW"], &[&task], None, Terms::default()).await?;
+        Ok(TaskView::parse(&granted.body)?)
+    }
+
+    /// Tasks that are not over, or of one state; say which, then await the returned [`TaskList`].
+    pub fn list(&self) -> TaskList {
+        TaskList::new(self.client.clone(), "TASK")
+    }
+
+    /// Tasks that were given up; say which, then await the returned [`TaskList`].
+    pub fn list_dead(&self) -> TaskList {
+        TaskList::new(self.client.clone(), "DEAD")
+    }
+
+    /// Why a task is where it is: what it waits for, and what could be done about it. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`crate::ShowErrorKind`].
+    pub async fn why(&self, task: impl Into<TaskId>) -> Result<Why, ShowError> {
+        let task = task.into().to_string();
+        let shared = self.client.shared();
+        let granted = shared.ask(["TASK", "WHY"], &[&task], None, Terms::default()).await?;
+        Ok(Why::parse(&granted.body)?)
+    }
+
+    /// Wait until a task is over, for `timeout` at most. After a lost connection it goes on
+    /// waiting on the next one. Cancel-safe.
+    ///
+    /// ```no_run
+    /// # async fn example(client: agentcom_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use agentcom_client::Outcome;
+    /// let kept = client.tasks().submit("shout").payload("hello").await?;
+    /// match client.tasks().await_result(kept, Duration::from_secs(60)).await? {
+    ///     Outcome::Completed(result) => println!("{} bytes", result.len()),
+    ///     Outcome::Dead { reason, .. } => eprintln!("given up: {reason}"),
+    ///     other => eprintln!("{other:?}"),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`crate::AwaitErrorKind`]; a task that is not over in time is
+    /// [`crate::AwaitErrorKind::NotOver`].
+    pub async fn await_result(
+        &self,
+        task: impl Into<TaskId>,
+        timeout: Duration,
+    ) -> Result<Outcome, AwaitError> {
+        let task = task.into();
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let view = self.await_once(task, left.min(AWAIT_MAX)).await?;
+            let state = view.state;
+            if let Some(outcome) = Outcome::of(view) {
+                return Ok(outcome);
+            }
+            if Instant::now() >= deadline {
+                let kind = TroubleKind::Declined("not_over".to_owned());
+                return Err(Trouble::with_source(kind, format!("task {task} is {state}")).into());
+            }
+        }
+    }
+
+    async fn await_once(&self, task: TaskId, timeout: Duration) -> Result<TaskView, Trouble> {
+        let timeout_ms = option("timeout_ms", milliseconds(timeout));
+        let arguments = [&*task.to_string(), &*timeout_ms];
+        let terms = Terms::patient(timeout);
+        let shared = self.client.shared();
+        let granted = shared.ask_repeatedly(["TASK", "AWAIT"], &arguments, terms).await?;
         TaskView::parse(&granted.body)
     }
-}
 
-/// A task to be submitted: set what differs from the defaults, then await it.
-///
-/// Not cancel-safe: when it is dropped after it was polled, the task may or may not have been
-/// submitted; and so with [`TaskErrorKind::Disconnected`] and [`TaskErrorKind::TimedOut`].
-#[derive(Clone, Debug)]
-#[must_use = "a task is submitted when this is awaited"]
-pub struct Submit {
-    client: Client,
-    queue: String,
-    payload: Bytes,
-    needs: Vec<String>,
-    priority: Option<Priority>,
-    attempts: Option<u32>,
-    lease: Option<Duration>,
-}
-
-impl Submit {
-    /// Capabilities that an agent must have to get it. Default: any agent may.
-    pub fn needs<I: IntoIterator<Item: Into<String>>>(mut self, capabilities: I) -> Submit {
-        self.needs = capabilities.into_iter().map(Into::into).collect();
-        self
+    /// Follow a task. Await the returned [`WatchBuilder`] for a stream of its events.
+    pub fn watch(&self, task: impl Into<TaskId>) -> WatchBuilder {
+        WatchBuilder::new(self.client.clone(), task.into())
     }
 
-    /// How urgent it is. Default: [`Priority::NORMAL`].
-    pub fn priority(mut self, priority: impl Into<Priority>) -> Submit {
-        self.priority = Some(priority.into());
-        self
+    /// Call a task off. What nobody works on is cancelled at once; an agent that works on it is
+    /// asked to stop, and given `grace` to do so (`None`: what the broker gives). `reason` is for
+    /// people, at most 256 characters, and may be empty. Gives the state that followed:
+    /// [`TaskState::Running`] while an agent has yet to stop.
+    ///
+    /// A dropped call may or may not have arrived; to call again is harmless.
+    ///
+    /// # Errors
+    /// [`crate::CancelErrorKind`].
+    pub async fn cancel(
+        &self,
+        task: impl Into<TaskId>,
+        reason: &str,
+        grace: Option<Duration>,
+    ) -> Result<(), CancelError> {
+        let task = task.into();
+        let grace_ms = grace.map(milliseconds);
+        if word("the reason", reason).is_err() && !reason.is_empty() {
+            // Only JSON has room for blanks.
+            let body = json!({"task": task.0, "reason": reason, "grace_ms": grace_ms});
+            return Ok(self.client.ask_in_json("TASK.CANCEL", &body).await?);
+        }
+        let mut arguments = vec![task.to_string()];
+        arguments.extend(grace_ms.map(|grace_ms| option("grace_ms", grace_ms)));
+        arguments.extend((!reason.is_empty()).then(|| option("reason", reason)));
+        Ok(self.tell(["TASK", "CANCEL"], &arguments).await?)
     }
 
-    /// How often it may fail before it is dead, 1 to 100. Default: 3.
-    pub fn attempts(mut self, attempts: u32) -> Submit {
-        self.attempts = Some(attempts);
-        self
+    /// Take a task away from the agent that holds it, whatever it does; another one gets it.
+    ///
+    /// A dropped call may or may not have arrived.
+    ///
+    /// # Errors
+    /// [`crate::CancelErrorKind`].
+    pub async fn reclaim(&self, task: impl Into<TaskId>) -> Result<(), CancelError> {
+        Ok(self.tell(["TASK", "RECLAIM"], &[task.into().to_string()]).await?)
     }
 
-    /// How long an agent may be silent before the task goes to another, 1 s to 1 day, in whole
-    /// milliseconds. Default: 30 seconds.
-    pub fn lease(mut self, lease: Duration) -> Submit {
-        self.lease = Some(lease);
-        self
+    /// Give a dead task another life, not before `delay` has passed.
+    ///
+    /// A dropped call may or may not have arrived; to call again finds out.
+    ///
+    /// # Errors
+    /// [`crate::DeadErrorKind`].
+    pub async fn redrive(&self, task: impl Into<TaskId>, delay: Duration) -> Result<(), DeadError> {
+        let delay_ms = option("delay_ms", milliseconds(delay));
+        Ok(self.tell(["DEAD", "REDRIVE"], &[task.into().to_string(), delay_ms]).await?)
     }
 
-    async fn send(self) -> Result<TaskId, TaskError> {
-        let options = [
-            word_list("a capability", &self.needs)?.map(|needs| format!("needs={needs}")),
-            self.priority.map(|Priority(priority)| format!("priority={priority}")),
-            self.attempts.map(|attempts| format!("attempts={attempts}")),
-            self.lease.map(|lease| format!("lease_ms={}", lease.as_millis())),
-        ];
-        let mut arguments = vec![word("the queue", &self.queue)?];
-        arguments.extend(options.iter().flatten().map(String::as_str));
-        let shared = self.client.shared();
-        let body = Some(&self.payload[..]);
-        let granted = shared.ask(["TASK", "SUBMIT"], &arguments, body, Terms::default()).await?;
-        let task = granted.field("task").and_then(|task| task.parse().ok());
-        task.ok_or_else(|| {
-            TaskError::with_source(TaskErrorKind::Protocol, "the answer names no task")
-        })
+    /// Give a dead task up for good.
+    ///
+    /// A dropped call may or may not have arrived; to call again finds out.
+    ///
+    /// # Errors
+    /// [`crate::DeadErrorKind`].
+    pub async fn discard(&self, task: impl Into<TaskId>) -> Result<(), DeadError> {
+        Ok(self.tell(["DEAD", "DISCARD"], &[task.into().to_string()]).await?)
     }
-}
 
-impl IntoFuture for Submit {
-    type Output = Result<TaskId, TaskError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
+    async fn tell(&self, verb: [&str; 2], arguments: &[String]) -> Result<(), Trouble> {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.client.shared().ask(verb, &arguments, None, Terms::default()).await.map(drop)
     }
 }

@@ -91,16 +91,19 @@ async fn our_own_verbs_and_pings_are_frames() {
     let broker = Broker::binary().await;
     let (client, mut peer) = connected(&broker, ConnectOptions::new()).await;
     let tasks = client.tasks();
-    let submitting = tasks.submit("q", "hi".into());
+    let submitting = tasks.submit("q").payload("hi");
     let answering = async {
         let asked = bytes(|out| encode::request(out, Verb::TaskSubmit, 1, &["q"], b"hi"));
         peer.expect_bytes(&asked).await;
-        peer.bytes(&bytes(|out| encode::granted(out, 1, &["task=17"], b""))).await;
+        peer.bytes(&bytes(|out| {
+            encode::granted(out, 1, &["task=17", "state=ready", "generation=0"], b"")
+        }))
+        .await;
         peer.bytes(encode::fixed::PING).await;
         peer.expect_bytes(encode::fixed::PONG).await;
     };
     let (task, ()) = in_time(async { tokio::join!(submitting.into_future(), answering) }).await;
-    assert_eq!(task.expect("granted").to_string(), "17");
+    assert_eq!(task.expect("granted").task.to_string(), "17");
 }
 
 #[tokio::test]

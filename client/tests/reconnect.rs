@@ -2,10 +2,11 @@
 
 mod support;
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use agentcom_client::{
-    ConnectOptions, Event, FlushErrorKind, PublishErrorKind, State, TaskErrorKind,
+    ConnectOptions, Event, FlushErrorKind, PublishErrorKind, State, SubmitErrorKind,
 };
 use futures_util::StreamExt;
 use support::{Broker, expect_event, in_time, options_with_events};
@@ -61,7 +62,7 @@ async fn whoever_waits_for_a_lost_answer_is_told() {
     let broker = Broker::agentcom().await;
     let (options, _events) = options_with_events();
     let (client, mut peer) = broker.client(options).await;
-    let submitting = client.tasks().submit("q", "x".into());
+    let submitting = client.tasks().submit("q").payload("x").into_future();
     let submitting = async { submitting.await.map_err(|error| error.kind()) };
     let flushing = async { client.flush().await.map_err(|error| error.kind()) };
     let losing = async {
@@ -72,7 +73,7 @@ async fn whoever_waits_for_a_lost_answer_is_told() {
     };
     let (submitted, flushed, ()) =
         in_time(async { tokio::join!(submitting, flushing, losing) }).await;
-    assert_eq!(submitted, Err(TaskErrorKind::Disconnected));
+    assert_eq!(submitted, Err(SubmitErrorKind::Disconnected));
     assert_eq!(flushed, Err(FlushErrorKind::Disconnected));
     // Neither is said again.
     let mut peer = broker.accept().await;
@@ -134,7 +135,7 @@ async fn a_first_connection_may_come_later() {
         peer.say(&format!("OK {tag} task=1")).await;
         peer
     };
-    let submitting = async { client.tasks().submit("q", "".into()).await };
+    let submitting = async { client.tasks().submit("q").await };
     let (submitted, _peer) = in_time(async { tokio::join!(submitting, script) }).await;
     submitted.expect("submitted once there was a broker");
 }

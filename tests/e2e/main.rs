@@ -1,6 +1,8 @@
 //! End-to-end tests: a real broker process, real sockets, one broker a test, all on free ports.
 
 mod abuse;
+mod client;
+mod command_line;
 mod crash;
 mod descriptors;
 mod http;

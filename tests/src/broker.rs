@@ -229,7 +229,7 @@ fn addresses(ports_file: &Path) -> Option<(SocketAddr, Option<SocketAddr>)> {
 
 /// The binary under test.
 #[track_caller]
-fn agentcom() -> PathBuf {
+pub(crate) fn agentcom() -> PathBuf {
     if let Some(path) = env::var_os("AGENTCOM_BIN") {
         return PathBuf::from(path);
     }

@@ -14,6 +14,7 @@
 //! * [`Wire`] is one raw connection: bytes out, operations in, every wait with a deadline.
 //!   `tasks.rs` teaches it our own verbs.
 //! * [`frames::Frames`] is the same in the binary framing.
+//! * [`Said`] is what a command of `agentcom` said ([`Broker::run`], ...).
 //! * [`Answer`] is what the HTTP door says to one request ([`Broker::http_get`], ...).
 //! * [`Options`] is what a test may configure, independent of who reads it.
 //!
@@ -33,6 +34,7 @@
 //! Tests of what is ours alone begin with [`oracle::skips`]. All of it is in `oracle.rs`.
 
 mod broker;
+mod command_line;
 pub mod frames;
 mod http;
 mod options;
@@ -43,6 +45,7 @@ mod wait;
 mod wire;
 
 pub use broker::{Broker, Refusal};
+pub use command_line::Said;
 pub use frames::Frames;
 pub use http::Answer;
 pub use options::{Options, User};

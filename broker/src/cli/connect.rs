@@ -26,10 +26,18 @@ pub(crate) struct Common {
     pub(crate) token: Option<String>,
     /// Text for people, or one JSON object per line for programs
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Text)]
-    pub(crate) output: Format,
+    output: Format,
+    /// The same as --output json
+    #[arg(long, global = true, conflicts_with = "output")]
+    json: bool,
 }
 
 impl Common {
+    /// How results are printed.
+    pub(crate) fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output }
+    }
+
     /// A connection for one operation: if it breaks, the operation fails.
     pub(crate) async fn connect(&self) -> Result<Client, String> {
         self.connect_with(self.options().max_reconnects(1)).await

@@ -5,15 +5,21 @@
 
 mod body;
 mod connect;
+mod dead;
 mod duration;
 mod output;
 mod ping;
 mod publish;
+mod queue;
 mod reply;
 mod request;
 mod shell;
+mod submission;
 mod subscribe;
+mod table;
 mod task;
+mod time;
+mod view;
 mod worker;
 
 use std::error::Error;
@@ -35,9 +41,15 @@ pub(crate) enum Command {
     Req(request::Arguments),
     /// Answer requests
     Reply(reply::Arguments),
-    /// Submit durable tasks and look at them
+    /// Durable queues: put, take, and look after them
+    #[command(subcommand)]
+    Queue(queue::Command),
+    /// Durable tasks: submit, follow, and call off
     #[command(subcommand)]
     Task(task::Command),
+    /// Tasks that were given up: look at them, give them another life, or forget them
+    #[command(subcommand)]
+    Dead(dead::Command),
     /// Work on durable tasks with a command
     Worker(worker::Arguments),
     /// Measure the round trip to the broker
@@ -49,12 +61,14 @@ pub(crate) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Run a command to its end.
 pub(crate) async fn run(command: Command, common: Common) -> ExitCode {
-    let output = Output::new(common.output);
+    let output = Output::new(common.format());
     let outcome = match command {
         Command::Pub(arguments) => publish::run(arguments, &common, &output).await,
         Command::Sub(arguments) => subscribe::run(arguments, &common, &output).await,
         Command::Req(arguments) => request::run(arguments, &common, &output).await,
         Command::Reply(arguments) => reply::run(arguments, &common, &output).await,
+        Command::Queue(command) => queue::run(command, &common, &output).await,
+        Command::Dead(command) => dead::run(command, &common, &output).await,
         Command::Task(command) => task::run(command, &common, &output).await,
         Command::Worker(arguments) => worker::run(arguments, &common, &output).await,
         Command::Ping(arguments) => ping::run(arguments, &common, &output).await,
@@ -122,6 +136,10 @@ mod tests {
         check("--server h:1 pub a b", true);
         check("pub a b --server h:1 -o json", true);
         check("task submit q body --needs a,b --lease 60s --server h", true);
+        check("queue ls --json", true);
+        check("dead purge --queue q --dry-run", true);
+        check("dead redrive --all", true);
+        check("task ls --state running --queue q", true);
     }
 
     #[test]
@@ -131,6 +149,14 @@ mod tests {
         check("req a --timeout soon", false);
         check("task show seventeen", false);
         check("task submit q --attempts 0", false);
+        check("task submit q --after seventeen", false);
+        check("task submit q --after 17:perhaps", false);
+        check("task submit q --dedup-mode reject", false);
+        check("queue take q --max 101", false);
+        check("dead purge", false);
+        check("dead purge 17 --all", false);
+        check("task ls --state asleep", false);
+        check("queue ls --json -o text", false);
         check("worker a", false);
         check("worker a --exec true --credit 0", false);
         check("sub a -o yaml", false);

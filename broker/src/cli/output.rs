@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::connect::stdout_is_terminal;
+use super::table::Table;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -58,6 +59,27 @@ impl Output {
         }
         text.extend_from_slice(&message.payload);
         self.line(&text)
+    }
+
+    /// Print bytes as they are; `json` for programs.
+    pub(crate) fn bytes(&self, bytes: &[u8], json: &Value) -> io::Result<()> {
+        match self.format {
+            Format::Text => self.line(bytes),
+            Format::Json => self.line(json.to_string().as_bytes()),
+        }
+    }
+
+    /// Print a table, its headings in colour where that is welcome.
+    pub(crate) fn table(&self, table: &Table) -> io::Result<()> {
+        let lines = table.lines();
+        let headings = lines.iter().take(1).map(|line| self.title(line));
+        let text: Vec<String> = headings.chain(lines.iter().skip(1).cloned()).collect();
+        self.line(text.join("\n").as_bytes())
+    }
+
+    /// Whether a program reads the output.
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
     }
 
     /// A heading, in colour where that is welcome.

@@ -5,9 +5,10 @@
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// A command for `sh -c`.
@@ -35,15 +36,15 @@ impl Shell {
         Shell { command }
     }
 
-    /// Run with `input` on stdin. When `cancelled` is ready first, the command is killed and the
-    /// answer is `None`.
+    /// Run with `input` on stdin. When `cancelled` is ready first, the command is killed, with
+    /// whatever it started, and the answer is `None`. Dropping the call kills it too.
     pub(crate) async fn run(
         &self,
         input: Bytes,
         environment: &[(&str, String)],
         cancelled: impl Future<Output = ()>,
     ) -> io::Result<Option<Ran>> {
-        let mut child = Command::new("sh")
+        let child = Command::new("sh")
             .arg("-c")
             .arg(&self.command)
             .envs(environment.iter().map(|(name, value)| (name, value)))
@@ -53,6 +54,8 @@ impl Shell {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
+        let mut running = Running { child, is_over: false };
+        let child = &mut running.child;
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
         // A command that does not read its input is no failure.
         let writing = spawn_blocking(move || drop(stdin.write_all(&input)));
@@ -61,17 +64,41 @@ impl Shell {
         let reading = async { (finished(stdout).await, finished(stderr).await) };
         tokio::select! {
             (stdout, stderr) = reading => {
-                let status = finished(spawn_blocking(move || child.wait())).await?;
+                let status = finished(spawn_blocking(move || running.wait())).await?;
                 let mut stderr = stderr?;
                 stderr.drain(..stderr.len().saturating_sub(STDERR_BYTES_MAX));
                 drop(writing);
                 Ok(Some(Ran { code: status.code(), stdout: stdout?, stderr }))
             }
-            () = cancelled => {
-                kill(&mut child)?;
-                Ok(None)
-            }
+            () = cancelled => Ok(None),
         }
+    }
+}
+
+/// A command that has not come to its end. Dropping it kills the command, with whatever it started:
+/// that would keep the pipes open, and nobody is there any more to read them.
+struct Running {
+    child: Child,
+    is_over: bool,
+}
+
+impl Running {
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait()?;
+        self.is_over = true;
+        Ok(status)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        // Until it is waited for, the number is its own. It may be gone all the same.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        // A killed process is gone at once; this only clears it away.
+        let _ = self.child.wait();
     }
 }
 
@@ -97,12 +124,6 @@ fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<io::Result<Vec<u
 
 async fn finished<T>(task: JoinHandle<io::Result<T>>) -> io::Result<T> {
     task.await.map_err(io::Error::other)?
-}
-
-fn kill(child: &mut Child) -> io::Result<()> {
-    child.kill()?;
-    // A killed process is gone at once; this only clears it away.
-    child.wait().map(drop)
 }
 
 #[cfg(test)]
@@ -131,5 +152,17 @@ mod tests {
         let shell = Shell::new("exec sleep 1000".to_owned());
         let ran = shell.run(Bytes::new(), &[], std::future::ready(())).await;
         assert!(ran.expect("killed").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_dropped_run_kills_what_the_command_started() {
+        let shell = Shell::new("sleep 1000 & wait".to_owned());
+        let running = shell.run(Bytes::new(), &[], pending());
+        // The runtime ends only when nobody reads from the pipes any more.
+        tokio::select! {
+            biased;
+            _ = running => panic!("it sleeps"),
+            () = tokio::task::yield_now() => {}
+        }
     }
 }

@@ -1,25 +1,45 @@
-//! `agentcom task`: submit durable tasks and look at them.
+//! `agentcom task`: submit durable tasks, follow them, and call them off.
 
 use std::time::Duration;
 
-use agentcom_client::{Priority, TaskId, TaskView};
-use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use agentcom_client::{
+    After, AwaitErrorKind, ShowError, Submitted, TaskId, TaskList, TaskState, TaskView, Tasks,
+    WhyReason,
+};
+use futures_util::StreamExt as _;
+use serde_json::json;
 
-use super::output::{Output, insert_bytes};
-use super::{Common, Outcome, body, duration};
+use super::output::Output;
+use super::submission::Submission;
+use super::{Common, Outcome, body, duration, view};
 
 // Commands of `task`. Not a doc comment: clap would print it as the description of `task`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Submit a task, and print its number once it is on disk
-    Submit(Submit),
+    Submit(Box<Submit>),
     /// Show what became of a task
-    Show {
-        /// Its number
-        #[arg(value_name = "ID")]
-        task: TaskId,
-    },
+    Show(Id),
+    /// List tasks that are not over, or in one state
+    Ls(List),
+    /// Say why a task is where it is
+    Why(Id),
+    /// Print what happens to a task until it is over
+    Watch(Watch),
+    /// Wait until a task is over, and print its result
+    Await(Await),
+    /// Call a task off; whoever works on it is asked to stop
+    Cancel(Cancel),
+    /// Give a dead task another life
+    Retry(Retry),
+}
+
+/// Which task.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Id {
+    /// Its number
+    #[arg(value_name = "ID")]
+    task: TaskId,
 }
 
 /// Arguments of `task submit`.
@@ -32,118 +52,247 @@ pub(crate) struct Submit {
     /// Capabilities that an agent must have to get it
     #[arg(long, value_delimiter = ',')]
     needs: Vec<String>,
-    /// How urgent it is: urgent, high, normal, low, or 0 to 255, lower first
-    #[arg(long, value_parser = priority)]
-    priority: Option<Priority>,
-    /// How often it may fail before it is dead
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
-    attempts: Option<u32>,
+    /// Tests that an agent's labels must pass, such as os=linux or mem>=16
+    #[arg(long, value_delimiter = ',')]
+    labels: Vec<String>,
     /// How long an agent may be silent before the task goes to another
     #[arg(long, value_parser = duration::parse)]
     lease: Option<Duration>,
+    /// How long one attempt may take
+    #[arg(long, value_parser = duration::parse)]
+    attempt_timeout: Option<Duration>,
+    /// How long it may take from now to its end
+    #[arg(long, value_parser = duration::parse)]
+    timeout: Option<Duration>,
+    /// A task that has to end first: its number, alone or with :any, :cancel or :fail behind it
+    #[arg(long, value_delimiter = ',', value_name = "ID", value_parser = after)]
+    after: Vec<After>,
+    #[command(flatten)]
+    submission: Submission,
 }
+
+/// Arguments of `task ls`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    /// Only those of this queue
+    #[arg(long)]
+    queue: Option<String>,
+    /// Only those in this state: held, scheduled, ready, offered, running, parked, completed, dead
+    /// or cancelled
+    #[arg(long)]
+    state: Option<TaskState>,
+    /// Those that are completed or cancelled
+    #[arg(long, conflicts_with = "state")]
+    done: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+}
+
+/// Arguments of `task watch`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    id: Id,
+    /// Go on behind the event with this number
+    #[arg(long, value_name = "SEQ")]
+    from: Option<u64>,
+}
+
+/// Arguments of `task await`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Await {
+    #[command(flatten)]
+    id: Id,
+    /// How long to wait; for ever if absent
+    #[arg(long, value_parser = duration::parse)]
+    timeout: Option<Duration>,
+}
+
+/// Arguments of `task cancel`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cancel {
+    #[command(flatten)]
+    id: Id,
+    /// Why, for people
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// How long its agent may take to stop
+    #[arg(long, value_parser = duration::parse)]
+    grace: Option<Duration>,
+}
+
+/// Arguments of `task retry`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Retry {
+    #[command(flatten)]
+    id: Id,
+    /// Not before this has passed
+    #[arg(long, value_parser = duration::parse)]
+    delay: Option<Duration>,
+}
+
+/// Tasks asked for at once: the most that the broker lists.
+const PAGE: usize = 1_000;
+/// One wait of `task await` without a timeout.
+const WAIT: Duration = Duration::from_secs(3_600);
 
 /// Run a command of `task`.
 pub(crate) async fn run(command: Command, common: &Common, output: &Output) -> Outcome {
     match command {
-        Command::Submit(arguments) => submit(arguments, common, output).await,
-        Command::Show { task } => {
-            let view = common.connect().await?.tasks().show(task).await?;
-            output.result(&view_text(&view, output), &view_json(&view))?;
+        Command::Submit(arguments) => submit(*arguments, common, output).await,
+        Command::Show(Id { task }) => {
+            let found = common.connect().await?.tasks().show(task).await?;
+            output.result(&view::task_text(&found, output), &view::task_json(&found))?;
+            Ok(())
+        }
+        Command::Ls(List { queue, state, done, limit }) => {
+            let tasks = common.connect().await?.tasks();
+            let list = || {
+                let list = queue.iter().fold(tasks.list(), |list, queue| list.queue(queue));
+                let list = state.iter().fold(list, |list, state| list.state(*state));
+                if done { list.done() } else { list }
+            };
+            view::tasks(&pages(list, limit).await?, output)
+        }
+        Command::Why(Id { task }) => {
+            let why = common.connect().await?.tasks().why(task).await?;
+            let mut lines = vec![output.title(&format!("task {task} is {}", why.state))];
+            lines.extend(why.reasons.iter().map(|reason| reason.sentence.clone()));
+            let reason =
+                |reason: &WhyReason| json!({"code": reason.code, "sentence": reason.sentence});
+            let reasons: Vec<_> = why.reasons.iter().map(reason).collect();
+            let json = json!({"task": task.0, "state": why.state.as_str(), "reasons": reasons});
+            output.result(&lines.join("\n"), &json)?;
+            Ok(())
+        }
+        Command::Watch(Watch { id, from }) => {
+            watch(&common.connect_for_long().await?.tasks(), id.task, from, output).await
+        }
+        Command::Await(Await { id, timeout }) => {
+            wait(&common.connect_for_long().await?.tasks(), id.task, timeout, output).await
+        }
+        Command::Cancel(Cancel { id: Id { task }, reason, grace }) => {
+            let tasks = common.connect().await?.tasks();
+            tasks.cancel(task, &reason, grace).await?;
+            let state = tasks.show(task).await?.state;
+            let text = match state {
+                TaskState::Cancelled => format!("task {task} is cancelled"),
+                _ => format!("task {task} is {state}; its agent was asked to stop"),
+            };
+            output.result(&text, &json!({"task": task.0, "state": state.as_str()}))?;
+            Ok(())
+        }
+        Command::Retry(Retry { id: Id { task }, delay }) => {
+            let tasks = common.connect().await?.tasks();
+            tasks.redrive(task, delay.unwrap_or_default()).await?;
+            output.result(&format!("task {task} has another life"), &json!({"task": task.0}))?;
             Ok(())
         }
     }
 }
 
 async fn submit(arguments: Submit, common: &Common, output: &Output) -> Outcome {
-    let Submit { queue, body, needs, priority, attempts, lease } = arguments;
-    let body = body::read(body.as_deref())?;
+    let body = body::read(arguments.body.as_deref())?;
     let client = common.connect().await?;
-    let mut submit = client.tasks().submit(queue, body).needs(needs);
-    if let Some(priority) = priority {
-        submit = submit.priority(priority);
+    let mut task = client.tasks().submit(arguments.queue).payload(body);
+    task = task.needs(arguments.needs).labels(arguments.labels);
+    if let Some(lease) = arguments.lease {
+        task = task.lease(lease);
     }
-    if let Some(attempts) = attempts {
-        submit = submit.attempts(attempts);
+    if let Some(timeout) = arguments.attempt_timeout {
+        task = task.attempt_timeout(timeout);
     }
-    if let Some(lease) = lease {
-        submit = submit.lease(lease);
+    if let Some(timeout) = arguments.timeout {
+        task = task.total_timeout(timeout);
     }
-    let task = submit.await?;
-    output.result(&task.to_string(), &json!({"task": task.0}))?;
+    for after in arguments.after {
+        task = task.after(after);
+    }
+    kept(arguments.submission.apply(task).await?, output)
+}
+
+/// The first `limit` tasks of a list, page by page.
+pub(crate) async fn pages(
+    list: impl Fn() -> TaskList,
+    limit: u64,
+) -> Result<Vec<TaskView>, ShowError> {
+    let mut found: Vec<TaskView> = Vec::new();
+    let mut page_list = list();
+    loop {
+        let left = usize::try_from(limit).unwrap_or(usize::MAX) - found.len();
+        let page = page_list.limit(left.min(PAGE)).await?;
+        found.extend(page.tasks);
+        match page.next {
+            Some(next) if (found.len() as u64) < limit => page_list = list().after(next),
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// Print the number of a task that is on disk.
+pub(crate) fn kept(kept: Submitted, output: &Output) -> Outcome {
+    let Submitted { task, state, existing, .. } = kept;
+    let mut json = json!({"task": task.0, "state": state.as_str()});
+    if existing {
+        json["existing"] = json!(true);
+    }
+    output.result(&task.to_string(), &json)?;
     Ok(())
 }
 
-fn priority(text: &str) -> Result<Priority, String> {
-    match text {
-        "urgent" => Ok(Priority::URGENT),
-        "high" => Ok(Priority::HIGH),
-        "normal" => Ok(Priority::NORMAL),
-        "low" => Ok(Priority::LOW),
-        _ => text
-            .parse()
-            .map(Priority)
-            .map_err(|_| format!("{text:?} is none of urgent, high, normal, low, 0 to 255")),
+async fn watch(tasks: &Tasks, task: TaskId, from: Option<u64>, output: &Output) -> Outcome {
+    let mut watching = tasks.watch(task);
+    if let Some(from) = from {
+        watching = watching.from(from);
     }
+    let mut watch = watching.await?;
+    if from.is_none() {
+        let found = watch.view();
+        let text = output.title(&format!("task {task} is {}", found.state));
+        output.result(&text, &view::task_json(found))?;
+    }
+    while let Some(event) = watch.next().await {
+        let event = event?;
+        output.result(&view::event_text(&event), &view::event_json(&event))?;
+    }
+    Ok(())
 }
 
-fn view_text(view: &TaskView, output: &Output) -> String {
-    let mut lines = vec![output.title(&format!("task {} is {}", view.task, view.state))];
-    lines.push(format!("queue       {}", view.queue));
-    lines.push(format!("attempts    {} of {} failed", view.attempts, view.attempts_max));
-    lines.push(format!("priority    {}", view.priority.0));
-    if !view.needs.is_empty() {
-        lines.push(format!("needs       {}", view.needs.join(", ")));
-    }
-    if let Some(agent) = &view.agent {
-        lines.push(format!("agent       {agent}"));
-    }
-    if let Some(dead) = &view.dead {
-        lines.push(format!("given up    {dead}"));
-    }
-    for (name, bytes) in byte_fields(view) {
-        if let Some(bytes) = bytes {
-            lines.push(format!("{name:<11} {}", String::from_utf8_lossy(bytes)));
+/// A result is bytes for whoever reads our output; any other end is a failure.
+async fn wait(tasks: &Tasks, task: TaskId, timeout: Option<Duration>, output: &Output) -> Outcome {
+    loop {
+        match tasks.await_result(task, timeout.unwrap_or(WAIT)).await {
+            Err(error) if timeout.is_none() && error.kind() == AwaitErrorKind::NotOver => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => break,
         }
     }
-    lines.join("\n")
-}
-
-/// What agents and submitters wrote, by its key.
-fn byte_fields(view: &TaskView) -> [(&'static str, Option<&Bytes>); 4] {
-    [
-        ("payload", Some(&view.payload)),
-        ("progress", view.progress.as_ref()),
-        ("result", view.result.as_ref()),
-        ("error", view.error.as_ref()),
-    ]
-}
-
-/// The same keys as in the broker's own JSON.
-fn view_json(view: &TaskView) -> Value {
-    let mut object = Map::new();
-    let mut insert = |key: &str, value: Value| object.insert(key.to_owned(), value);
-    insert("task", json!(view.task.0));
-    insert("queue", json!(view.queue));
-    insert("state", json!(view.state.to_string()));
-    insert("generation", json!(view.generation));
-    insert("priority", json!(view.priority.0));
-    insert("needs", json!(view.needs));
-    insert("attempts", json!(view.attempts));
-    insert("attempts_max", json!(view.attempts_max));
-    insert("lost", json!(view.lost));
-    insert("submitted_ms", json!(view.submitted_ms));
-    insert("updated_ms", json!(view.updated_ms));
-    if let Some(agent) = &view.agent {
-        insert("agent", json!(agent));
-    }
-    if let Some(dead) = &view.dead {
-        insert("dead", json!(dead));
-    }
-    for (name, bytes) in byte_fields(view) {
-        if let Some(bytes) = bytes {
-            insert_bytes(&mut object, name, bytes);
+    let found = tasks.show(task).await?;
+    match found.state {
+        TaskState::Completed => {
+            let result = found.result.clone().unwrap_or_default();
+            output.bytes(&result, &view::task_json(&found))?;
+            Ok(())
+        }
+        state => {
+            if output.is_json() {
+                output.result("", &view::task_json(&found))?;
+            }
+            let why = found.dead.or(found.cancelled).unwrap_or_default();
+            Err(format!("task {task} is {state}: {why}").into())
         }
     }
-    Value::Object(object)
+}
+
+fn after(text: &str) -> Result<After, String> {
+    let (task, end) = text.split_once(':').unwrap_or((text, "block"));
+    let task = task.parse::<TaskId>().map_err(|_| format!("{task:?} is no number of a task"))?;
+    match end {
+        "block" => Ok(After::from(task)),
+        "any" => Ok(After::any(task)),
+        "cancel" => Ok(After::from(task).else_cancel()),
+        "fail" => Ok(After::from(task).else_fail()),
+        _ => Err(format!("{end:?} is none of any, block, cancel, fail")),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use agentcom_client::{Client, Failure, Job};
+use agentcom_client::{Client, Job, JobError};
 use serde_json::json;
 
 use super::output::Output;
@@ -17,33 +17,38 @@ pub(crate) struct Arguments {
     /// Capabilities that it has
     #[arg(long, value_delimiter = ',')]
     can: Vec<String>,
+    /// Labels and their values, such as os:linux
+    #[arg(long, value_delimiter = ',', value_parser = label)]
+    labels: Vec<(String, String)>,
     /// A queue to work on; may be given several times; all queues if absent
     #[arg(long = "queue", value_name = "QUEUE")]
     queues: Vec<String>,
     /// How many tasks to work on at once
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    credit: u16,
-    /// How long running tasks may take to finish after Ctrl-C
+    concurrency: u16,
+    /// How long running tasks may take to finish after Ctrl-C; then they are handed back
     #[arg(long, default_value = "30s", value_parser = duration::parse)]
     drain: Duration,
-    /// Run this in a shell for each task: the body is its stdin, its stdout is the result; another
-    /// exit code than 0 fails the attempt with its stderr, and 65 fails the task for good
+    /// Run this in a shell for each task: the body is its stdin, and its stdout the result. Exit
+    /// code 75 (or a signal) asks for another attempt, any other but 0 fails the task for good, with
+    /// stderr as the error. A task that is called off has its command killed
     #[arg(long, value_name = "COMMAND")]
     exec: String,
 }
 
-/// The exit code that says that no further attempt can help: `EX_DATAERR` of sysexits(3).
-const CODE_FATAL: i32 = 65;
+/// The exit code that says that another attempt may help: `EX_TEMPFAIL` of sysexits(3).
+const CODE_RETRY: i32 = 75;
 
 /// Work until Ctrl-C or a termination signal; then finish what runs.
 pub(crate) async fn run(arguments: Arguments, common: &Common, output: &Output) -> Outcome {
-    let Arguments { agent, can, queues, credit, drain, exec } = arguments;
+    let Arguments { agent, can, labels, queues, concurrency, drain, exec } = arguments;
     let client = common.connect_for_long().await?;
     let worker = client
         .worker(agent)
         .can(can)
+        .labels(labels)
         .queues(queues)
-        .credit(credit.into())
+        .concurrency(concurrency.into())
         .drain_timeout(drain)
         .start()
         .await?;
@@ -55,7 +60,7 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, output: &Output) 
     Ok(())
 }
 
-async fn work(client: Client, shell: Shell, output: Output, job: Job) -> Result<Vec<u8>, Failure> {
+async fn work(client: Client, shell: Shell, output: Output, job: Job) -> Result<Vec<u8>, JobError> {
     let began = Instant::now();
     let environment = [
         ("AGENTCOM_TASK", job.task().to_string()),
@@ -64,8 +69,10 @@ async fn work(client: Client, shell: Shell, output: Output, job: Job) -> Result<
     ];
     let ran = shell.run(job.payload().clone(), &environment, job.cancelled()).await?;
     let Some(ran) = ran else {
-        complain(&format!("task {} was taken away; its command was killed", job.task()));
-        return Err(Failure::retry("the task was taken away"));
+        let task = job.task();
+        let what = if job.is_revoked() { "taken away" } else { "called off" };
+        complain(&format!("task {task} was {what}; its command was killed"));
+        return Err(JobError::retry("its command was killed"));
     };
     let answer = judge(ran, client.max_payload());
     let state = if answer.is_ok() { "completed" } else { "failed" };
@@ -85,16 +92,22 @@ async fn work(client: Client, shell: Shell, output: Output, job: Job) -> Result<
 }
 
 /// What a command's end means for its task.
-fn judge(ran: Ran, payload_bytes_max: usize) -> Result<Vec<u8>, Failure> {
+fn judge(ran: Ran, payload_bytes_max: usize) -> Result<Vec<u8>, JobError> {
     match ran.code {
-        Some(0) if ran.stdout.len() > payload_bytes_max => Err(Failure::fatal(format!(
+        Some(0) if ran.stdout.len() > payload_bytes_max => Err(JobError::fatal(format!(
             "the result has {} bytes, and {payload_bytes_max} are allowed",
             ran.stdout.len()
         ))),
         Some(0) => Ok(ran.stdout),
-        Some(CODE_FATAL) => Err(Failure::fatal(ran.reason())),
-        _ => Err(Failure::retry(ran.reason())),
+        Some(CODE_RETRY) | None => Err(JobError::retry(ran.reason())),
+        Some(_) => Err(JobError::fatal(ran.reason())),
     }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once(':').filter(|(label, value)| !label.is_empty() && !value.is_empty());
+    let (label, value) = pair.ok_or_else(|| format!("{text:?} is no label:value"))?;
+    Ok((label.to_owned(), value.to_owned()))
 }
 
 /// Ready at the first Ctrl-C or termination signal.
@@ -123,15 +136,15 @@ mod tests {
     #[test]
     fn the_exit_code_decides() {
         check(Some(0), "Ok([111, 117, 116])");
-        check(Some(1), "Err(Failure(retry: err))");
-        check(Some(CODE_FATAL), "Err(Failure(fatal: err))");
-        check(None, "Err(Failure(retry: err))");
+        check(Some(1), "Err(JobError(fatal: err))");
+        check(Some(CODE_RETRY), "Err(JobError(retry: err))");
+        check(None, "Err(JobError(retry: err))");
     }
 
     #[test]
     fn a_result_that_cannot_be_sent_is_fatal() {
         let ran = Ran { code: Some(0), stdout: b"long".to_vec(), stderr: Vec::new() };
         let judged = format!("{:?}", judge(ran, 3));
-        assert_eq!(judged, "Err(Failure(fatal: the result has 4 bytes, and 3 are allowed))");
+        assert_eq!(judged, "Err(JobError(fatal: the result has 4 bytes, and 3 are allowed))");
     }
 }

@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 /// Longer than anything here takes: a test that waits for this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const INFO_AGENTCOM: &str = r#"INFO {"server_id":"S","version":"2.12.0","proto":1,"headers":true,"max_payload":1024,"x":{"name":"agentcom","version":"0.1.0","frames":[],"verbs":["task1","worker1"]}} "#;
-const INFO_BINARY: &str = r#"INFO {"server_id":"S","version":"2.12.0","proto":1,"headers":true,"max_payload":1024,"x":{"name":"agentcom","version":"0.1.0","frames":["binary1"],"aliases_max":2,"verbs":["task1","worker1"]}} "#;
+const INFO_AGENTCOM: &str = r#"INFO {"server_id":"S","version":"2.12.0","proto":1,"headers":true,"max_payload":1024,"x":{"name":"agentcom","version":"0.1.0","frames":[],"verbs":["task1","worker1","queue1","dead1"]}} "#;
+const INFO_BINARY: &str = r#"INFO {"server_id":"S","version":"2.12.0","proto":1,"headers":true,"max_payload":1024,"x":{"name":"agentcom","version":"0.1.0","frames":["binary1"],"aliases_max":2,"verbs":["task1","worker1","queue1","dead1"]}} "#;
 const INFO_NATS: &str =
     r#"INFO {"server_id":"S","version":"2.12.0","proto":1,"headers":true,"max_payload":1024} "#;
 
@@ -131,6 +131,20 @@ impl Peer {
         let (tag, found) = rest.trim_start().split_once(' ').unwrap_or((rest.trim(), ""));
         assert_eq!(found, arguments, "{line:?}");
         tag.to_owned()
+    }
+
+    /// The next line is this verb with any tag, then these arguments and anything else; gives the
+    /// tag and what else there is.
+    pub(crate) async fn expect_beginning(
+        &mut self,
+        verb: &str,
+        beginning: &str,
+    ) -> (String, String) {
+        let line = self.line().await;
+        let rest = line.strip_prefix(verb).unwrap_or_else(|| panic!("{verb}, found {line:?}"));
+        let (tag, found) = rest.trim_start().split_once(' ').unwrap_or((rest.trim(), ""));
+        let rest = found.strip_prefix(beginning).unwrap_or_else(|| panic!("{beginning}: {line:?}"));
+        (tag.to_owned(), rest.to_owned())
     }
 
     /// Answer the PING that comes next: everything said before has arrived.

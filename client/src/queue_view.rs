@@ -1,0 +1,108 @@
+//! Everything worth showing about one queue, as the broker shows it.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::operation_error::Trouble;
+
+/// A queue as it was when the broker answered.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct QueueView {
+    /// Its name.
+    pub queue: String,
+    /// Nothing is given out; everything else goes on.
+    pub paused: bool,
+    /// Most tasks that may be held at once; `None` means no limit.
+    pub leases_max: Option<u64>,
+    /// How long completed and cancelled tasks are kept, in milliseconds.
+    pub keep_ms: u64,
+    /// How long dead tasks are kept, in milliseconds; 0 means for ever.
+    pub keep_dead_ms: u64,
+    /// Tasks that wait for other tasks.
+    pub held: u64,
+    /// Tasks that wait for a time.
+    pub scheduled: u64,
+    /// Tasks that wait for an agent.
+    pub ready: u64,
+    /// Tasks that are offered to an agent.
+    pub offered: u64,
+    /// Tasks that an agent works on, or a consumer holds.
+    pub running: u64,
+    /// Tasks that their agents set aside.
+    #[serde(default)]
+    pub parked: u64,
+    /// Tasks that were given up.
+    pub dead: u64,
+}
+
+/// Changes to the settings of a queue; what is not said stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "settings change when they are handed to `Queue::set`"]
+pub struct QueueSettings {
+    pub(crate) leases_max: Option<u64>,
+    pub(crate) keep: Option<Duration>,
+    pub(crate) keep_dead: Option<Duration>,
+}
+
+impl QueueSettings {
+    /// Nothing changes yet.
+    pub fn new() -> QueueSettings {
+        QueueSettings::default()
+    }
+
+    /// Most tasks that may be held at once, at most a million; 0 takes the limit away. Default of
+    /// a new queue: no limit.
+    pub fn leases_max(mut self, leases: u64) -> QueueSettings {
+        self.leases_max = Some(leases);
+        self
+    }
+
+    /// How long completed and cancelled tasks are kept, at most a year. Default of a new queue:
+    /// 7 days.
+    pub fn keep(mut self, keep: Duration) -> QueueSettings {
+        self.keep = Some(keep);
+        self
+    }
+
+    /// How long dead tasks are kept, at most a year; nothing means for ever, the default of a new
+    /// queue.
+    pub fn keep_dead(mut self, keep: Duration) -> QueueSettings {
+        self.keep_dead = Some(keep);
+        self
+    }
+}
+
+/// What [`crate::Queue::purge`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Purged {
+    /// So many tasks were forgotten.
+    pub tasks: u64,
+    /// So many that could have been are left.
+    pub left: u64,
+}
+
+/// What shows several queues.
+#[derive(Deserialize)]
+struct Several {
+    queues: Vec<QueueView>,
+}
+
+impl QueueView {
+    pub(crate) fn parse(json: &[u8]) -> Result<QueueView, Trouble> {
+        serde_json::from_slice(json).map_err(Trouble::protocol)
+    }
+
+    pub(crate) fn parse_several(json: &[u8]) -> Result<Vec<QueueView>, Trouble> {
+        let several: Several = serde_json::from_slice(json).map_err(Trouble::protocol)?;
+        Ok(several.queues)
+    }
+
+    /// Tasks that are not over.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.held + self.scheduled + self.ready + self.offered + self.running + self.parked
+    }
+}
