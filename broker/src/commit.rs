@@ -152,7 +152,22 @@ impl Durable {
         store: impl Store + 'static,
         voice: impl Voice + 'static,
     ) -> Result<Durable, StoreError> {
-        let mut clock = Clock::start();
+        Durable::start_with_clock(config, store, voice, Clock::start())
+    }
+
+    /// [`Durable::start`] in the time of `clock`.
+    ///
+    /// # Errors
+    /// As [`Durable::start`].
+    ///
+    /// # Panics
+    /// As [`Durable::start`].
+    pub fn start_with_clock(
+        config: CoreConfig,
+        store: impl Store + 'static,
+        voice: impl Voice + 'static,
+        mut clock: Clock,
+    ) -> Result<Durable, StoreError> {
         let counters = Arc::new(Counters::default());
         let committer =
             Committer::restore(config, store, voice, clock.observe())?.counting(counters.clone());

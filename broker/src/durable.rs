@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 pub use self::audience::PushTo;
 use self::audience::{Audience, Change, Watch};
+use crate::commit::clock::Clock;
 use crate::commit::turn::Voice;
 use crate::commit::{self, SendError};
 use crate::core::command::{
@@ -142,6 +143,19 @@ impl Durable {
         store: impl Store + 'static,
         router: Arc<Router>,
     ) -> Result<Durable, StoreError> {
+        Durable::start_with_clock(config, store, router, Clock::start())
+    }
+
+    /// [`Durable::start`] in the time of `clock`.
+    ///
+    /// # Errors
+    /// As [`Durable::start`].
+    pub fn start_with_clock(
+        config: CoreConfig,
+        store: impl Store + 'static,
+        router: Arc<Router>,
+        clock: Clock,
+    ) -> Result<Durable, StoreError> {
         let waiting = Arc::new(Waiting::default());
         let doors = |router| Doors {
             waiting: Arc::clone(&waiting),
@@ -149,7 +163,8 @@ impl Durable {
             dispatch: Dispatch::new(router),
         };
         let reads = Reads::start(store.reader(), doors(Arc::clone(&router)));
-        let commit = commit::Durable::start(config, store, doors(router))?;
+        let voice = doors(router);
+        let commit = commit::Durable::start_with_clock(config, store, voice, clock)?;
         Ok(Durable { commit, reads, waiting })
     }
 

@@ -7,6 +7,7 @@
 //! - [`session`]: one client's conversation; [`translate`]: the doors' common dictionary
 //! - [`durable`]: the doors' end of the durable plane
 //! - [`net`], [`http`]: the shells that move bytes
+//! - [`testing`]: a broker for other programs' tests
 //! - [`config`], [`server`]: what is set, and how everything is started and stopped
 
 pub mod banner;
@@ -25,4 +26,5 @@ pub mod routing;
 pub mod server;
 pub mod session;
 pub mod store;
+pub mod testing;
 pub mod translate;

@@ -211,7 +211,7 @@ async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, Se
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, flag, source })
 }
 
-fn start_workers(
+pub(crate) fn start_workers(
     config: &Config,
     context: &Arc<Context>,
     router: &Arc<Router>,
@@ -235,7 +235,7 @@ fn start_workers(
         .collect()
 }
 
-fn context(
+pub(crate) fn context(
     config: &Config,
     auth: Auth,
     tcp: SocketAddr,
@@ -327,7 +327,7 @@ fn readings(context: &Context, registry: &Registry) -> Vec<Reading> {
     ]
 }
 
-fn core_config(config: &Config) -> CoreConfig {
+pub(crate) fn core_config(config: &Config) -> CoreConfig {
     let many = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     CoreConfig {
         offer_ms: milliseconds(config.tasks.offer),
