@@ -79,9 +79,11 @@ impl Queue {
     /// # Errors
     /// [`crate::QueueErrorKind`].
     pub async fn set(&self, settings: QueueSettings) -> Result<(), QueueError> {
-        let QueueSettings { leases_max, keep, keep_dead } = settings;
+        let QueueSettings { leases_max, rate, keep, keep_dead } = settings;
         let options = [
             leases_max.map(|leases| option("leases_max", leases)),
+            rate.map(|(tasks, _)| option("rate_max", tasks)),
+            rate.map(|(_, period)| option("rate_ms", milliseconds(period).max(1))),
             keep.map(|keep| option("keep_ms", milliseconds(keep))),
             keep_dead.map(|keep| option("keep_dead_ms", milliseconds(keep))),
         ];

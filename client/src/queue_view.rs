@@ -16,6 +16,10 @@ pub struct QueueView {
     pub paused: bool,
     /// Most tasks that may be held at once; `None` means no limit.
     pub leases_max: Option<u64>,
+    /// Most tasks that are given out in any `rate_ms`; `None` means no limit.
+    pub rate_max: Option<u32>,
+    /// The period of `rate_max`, in milliseconds.
+    pub rate_ms: Option<u64>,
     /// How long completed and cancelled tasks are kept, in milliseconds.
     pub keep_ms: u64,
     /// How long dead tasks are kept, in milliseconds; 0 means for ever.
@@ -42,6 +46,7 @@ pub struct QueueView {
 #[must_use = "settings change when they are handed to `Queue::set`"]
 pub struct QueueSettings {
     pub(crate) leases_max: Option<u64>,
+    pub(crate) rate: Option<(u32, Duration)>,
     pub(crate) keep: Option<Duration>,
     pub(crate) keep_dead: Option<Duration>,
 }
@@ -56,6 +61,13 @@ impl QueueSettings {
     /// a new queue: no limit.
     pub fn leases_max(mut self, leases: u64) -> QueueSettings {
         self.leases_max = Some(leases);
+        self
+    }
+
+    /// Most tasks that are given out in any stretch of time of this length: at most 10,000 in at
+    /// most an hour; none takes the limit away. Default of a new queue: no limit.
+    pub fn rate(mut self, tasks: u32, period: Duration) -> QueueSettings {
+        self.rate = Some((tasks, period));
         self
     }
 

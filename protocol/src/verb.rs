@@ -548,7 +548,7 @@ const ROWS: &[Row] = &[
         family: "QUEUE",
         action: "SET",
         arguments: &["queue"],
-        options: &["leases_max", "order", "keep_ms", "keep_dead_ms"],
+        options: &["leases_max", "rate_max", "rate_ms", "order", "keep_ms", "keep_dead_ms"],
         body: Body::None,
         meaning: "change settings of a queue",
         example: "QUEUE SET 29 mail leases_max=5\\r\\n",

@@ -178,6 +178,10 @@ fn show(found: &QueueView, output: &Output) -> String {
     }
     let leases = found.leases_max.map_or("no limit".to_owned(), |max| max.to_string());
     lines.push(format!("leases max  {leases}"));
+    if let (Some(max), Some(period_ms)) = (found.rate_max, found.rate_ms) {
+        let period = time::short(Duration::from_millis(period_ms));
+        lines.push(format!("rate        {max} in {period}"));
+    }
     lines.push(format!("keep        {}", time::short(Duration::from_millis(found.keep_ms))));
     let keep_dead = match found.keep_dead_ms {
         0 => "for ever".to_owned(),
@@ -234,7 +238,11 @@ async fn purge(queue: &Queue, is_dry: bool, output: &Output) -> Outcome {
 
 async fn reset(queue: &Queue, output: &Output) -> Outcome {
     let name = queue.name();
-    let settings = QueueSettings::new().leases_max(0).keep(KEEP_DEFAULT).keep_dead(Duration::ZERO);
+    let settings = QueueSettings::new()
+        .leases_max(0)
+        .rate(0, Duration::from_secs(1))
+        .keep(KEEP_DEFAULT)
+        .keep_dead(Duration::ZERO);
     queue.set(settings).await?;
     queue.resume().await?;
     match queue.show().await {

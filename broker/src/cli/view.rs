@@ -264,5 +264,8 @@ pub(crate) fn queue_json(view: &QueueView) -> Value {
     if let Some(leases_max) = view.leases_max {
         value["leases_max"] = json!(leases_max);
     }
+    if let (Some(max), Some(period_ms)) = (view.rate_max, view.rate_ms) {
+        (value["rate_max"], value["rate_ms"]) = (json!(max), json!(period_ms));
+    }
     value
 }

@@ -63,7 +63,8 @@ impl Core {
                 continue;
             }
             if is_dead(&row) {
-                self.queues.count(&row.spec.queue, row.task, Some(State::Dead), None);
+                let now = self.now.tick;
+                self.queues.count(&row.spec.queue, row.task, Some(State::Dead), None, now);
             }
             self.persist(forget(&row));
             count += 1;

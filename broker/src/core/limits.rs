@@ -61,6 +61,8 @@ pub struct QueueSettings {
     pub paused: bool,
     /// Most leases at once; `None` means no limit.
     pub leases_max: Option<u64>,
+    /// Most grants in any stretch of time; `None` means no limit.
+    pub rate: Option<Rate>,
     /// In which order its tasks go.
     pub order: Order,
     /// How long completed and cancelled tasks are kept, in milliseconds. 7 days: long enough to
@@ -70,6 +72,23 @@ pub struct QueueSettings {
     /// them, which is the default: they are what a person has to look at.
     pub keep_dead_ms: Option<u64>,
 }
+
+/// At most so many grants in any stretch of time of one length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Grants, at least one and at most [`RATE_GRANTS_MAX`].
+    pub grants: u32,
+    /// The length, in milliseconds; at most [`RATE_PERIOD_MS_MAX`].
+    pub period_ms: u64,
+}
+
+/// Most grants that a rate may allow in its period. 10,000: their times are remembered, 80 kB for
+/// a queue. Whoever wants more says it of a shorter period.
+pub const RATE_GRANTS_MAX: u32 = 10_000;
+
+/// Longest period of a rate. One hour: after a restart, so much time may pass before the queue
+/// grants again.
+pub const RATE_PERIOD_MS_MAX: u64 = 3_600_000;
 
 /// In which order the tasks of a queue go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +132,7 @@ impl Default for QueueSettings {
         QueueSettings {
             paused: false,
             leases_max: None,
+            rate: None,
             order: Order::Deadline,
             keep_ms: 7 * 24 * 3_600_000,
             keep_dead_ms: None,

@@ -2,21 +2,25 @@
 
 use super::Core;
 use super::command::{
-    Name, Now, QueueChange, QueueCounts, QueueView, Rejection, Reply, TaskId, TaskView,
+    Name, Now, QueueChange, QueueCounts, QueueView, Rejection, Reply, TaskId, TaskView, Tick,
 };
 use super::limits::Order;
 use super::record::Record;
+use super::timers::Timer;
 
 impl Core {
     /// Change what is set about a queue, which need not be there yet.
     pub(super) fn set_queue(&mut self, queue: Name, change: &QueueChange) -> Reply {
         let mut settings = self.queues.settings(&queue);
-        let QueueChange { paused, leases_max, order, keep_ms, keep_dead_ms } = change;
+        let QueueChange { paused, leases_max, rate, order, keep_ms, keep_dead_ms } = change;
         if let Some(paused) = paused {
             settings.paused = *paused;
         }
         if let Some(max) = leases_max {
             settings.leases_max = (*max > 0).then_some(*max);
+        }
+        if let Some(rate) = rate {
+            settings.rate = *rate;
         }
         if let Some(order) = order {
             settings.order = *order;
@@ -28,11 +32,20 @@ impl Core {
         if let Some(keep_ms) = keep_dead_ms {
             settings.keep_dead_ms = (*keep_ms > 0).then_some(*keep_ms);
         }
+        let former = self.reopens(&queue);
         self.persist(Record::Queue { queue: queue.clone(), settings });
         let counts = self.queues.find(&queue).map(|queue| queue.counts).unwrap_or_default();
         let is_open = self.queues.set(&queue, settings);
+        if let Some(at) = former.filter(|_| self.reopens(&queue).is_none()) {
+            self.deadlines.clear(at, Timer::Rate(queue.clone()));
+        }
         self.open_queue(&queue, is_open);
         Reply::Queue(Box::new(QueueView { queue, settings, counts }))
+    }
+
+    /// When the rate of a queue lets it go on, if it has to wait for that.
+    pub(super) fn reopens(&self, queue: &Name) -> Option<Tick> {
+        self.queues.find(queue).and_then(|queue| queue.reopens)
     }
 
     pub(super) fn show_queue(&self, queue: Name) -> Result<Reply, Rejection> {

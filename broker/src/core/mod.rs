@@ -49,6 +49,7 @@ mod manage;
 mod matching;
 mod park;
 mod queue;
+mod rate;
 pub mod record;
 mod restore;
 mod schedule;
@@ -408,8 +409,11 @@ impl Core {
     fn settle(&mut self, id: TaskId, from: Option<State>) {
         let task = self.tasks.get(id).expect("an open task is in memory");
         let (to, queue) = (task.row.state(), task.row.spec.queue.clone());
-        let is_open = self.queues.count(&queue, id, from, Some(to));
+        let is_open = self.queues.count(&queue, id, from, Some(to), self.now.tick);
         self.open_queue(&queue, is_open);
+        if let Some(at) = self.reopens(&queue) {
+            self.deadlines.set(at, Timer::Rate(queue));
+        }
         if to == State::Ready {
             let task = self.tasks.get(id).expect("looked up above");
             self.filled.extend(self.backlog.push(&task.row, &mut self.eligible));

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::command::{Name, QueueCounts, QueueView, State, TaskId};
+use super::command::{Name, QueueCounts, QueueView, State, TaskId, Tick};
 use super::limits::QueueSettings;
+use super::rate::RateWindow;
 
 /// One queue.
 #[derive(Debug, Default)]
@@ -17,13 +18,25 @@ pub(super) struct Queue {
     pub(super) counts: QueueCounts,
     /// Its held, scheduled and parked tasks; the ready ones are in the backlog.
     pub(super) waiting: BTreeSet<TaskId>,
+    /// Its last grants, if it has a rate.
+    window: RateWindow,
+    /// When its rate lets the next task be granted, if that has to wait.
+    pub(super) reopens: Option<Tick>,
 }
 
 impl Queue {
     /// Whether something of it may be granted.
     pub(super) fn is_open(&self) -> bool {
         let is_full = |max| self.counts.leased() >= max;
-        !self.settings.paused && !self.settings.leases_max.is_some_and(is_full)
+        let is_stopped = self.settings.paused || self.settings.leases_max.is_some_and(is_full);
+        !is_stopped && self.reopens.is_none()
+    }
+
+    fn count_grant(&mut self, now: Tick) {
+        if let Some(rate) = self.settings.rate {
+            self.window.count(rate, now);
+            self.reopens = self.window.opens(rate, now);
+        }
     }
 
     fn is_forgettable(&self) -> bool {
@@ -52,16 +65,37 @@ impl Queues {
     /// Change what is set about a queue. Gives whether it may grant now.
     pub(super) fn set(&mut self, name: &Name, settings: QueueSettings) -> bool {
         let queue = self.by_name.entry(name.clone()).or_default();
+        if queue.settings.rate != settings.rate {
+            (queue.window, queue.reopens) = (RateWindow::default(), None);
+        }
         queue.settings = settings;
         let is_open = queue.is_open();
         self.forget_if_empty(name);
         is_open
     }
 
-    /// Queues of which nothing may be granted.
-    pub(super) fn closed(&self) -> Vec<Name> {
-        let closed = self.by_name.iter().filter(|(_, queue)| !queue.is_open());
-        closed.map(|(name, _)| name.clone()).collect()
+    /// The rate of a queue lets it go on. Gives whether it may grant now.
+    pub(super) fn reopen(&mut self, name: &Name) -> bool {
+        self.by_name.get_mut(name).is_none_or(|queue| {
+            queue.reopens = None;
+            queue.is_open()
+        })
+    }
+
+    /// After a restart: take every rate for used up, and give the queues of which nothing may be
+    /// granted, with when their rate lets them go on.
+    pub(super) fn close(&mut self, now: Tick) -> Vec<(Name, Option<Tick>)> {
+        let mut closed = Vec::new();
+        for (name, queue) in &mut self.by_name {
+            if let Some(rate) = queue.settings.rate {
+                queue.window = RateWindow::spent(rate, now);
+                queue.reopens = queue.window.opens(rate, now);
+            }
+            if !queue.is_open() {
+                closed.push((name.clone(), queue.reopens));
+            }
+        }
+        closed
     }
 
     /// A task moved from one state to another; `None` is outside. Gives whether its queue may
@@ -72,6 +106,7 @@ impl Queues {
         task: TaskId,
         from: Option<State>,
         to: Option<State>,
+        now: Tick,
     ) -> bool {
         if !self.by_name.contains_key(name) {
             self.by_name.insert(name.clone(), Queue::default());
@@ -84,6 +119,9 @@ impl Queues {
             if let Some(count) = to.and_then(|state| count_of(counts, state)) {
                 *count += 1;
             }
+        }
+        if from == Some(State::Ready) && matches!(to, Some(State::Offered | State::Running)) {
+            queue.count_grant(now);
         }
         let waits = |state| matches!(state, Some(State::Held | State::Scheduled | State::Parked));
         if waits(from) {
@@ -139,6 +177,7 @@ fn count_of(counts: &mut QueueCounts, state: State) -> Option<&mut u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::Rate;
     use super::*;
 
     fn name(text: &str) -> Name {
@@ -149,12 +188,12 @@ mod tests {
     fn a_queue_is_there_while_it_has_tasks_dead_letters_or_settings() {
         let mut queues = Queues::default();
         let (q, task) = (name("q"), TaskId(1));
-        queues.count(&q, task, None, Some(State::Ready));
-        queues.count(&q, task, Some(State::Ready), Some(State::Dead));
+        queues.count(&q, task, None, Some(State::Ready), Tick(0));
+        queues.count(&q, task, Some(State::Ready), Some(State::Dead), Tick(0));
         assert_eq!((queues.totals().open(), queues.totals().dead), (0, 1));
         assert!(queues.find(&q).is_some());
         queues.set(&q, QueueSettings { paused: true, ..QueueSettings::default() });
-        queues.count(&q, task, Some(State::Dead), None);
+        queues.count(&q, task, Some(State::Dead), None, Tick(0));
         assert!(queues.find(&q).is_some());
         queues.set(&q, QueueSettings::default());
         assert!(queues.find(&q).is_none());
@@ -165,17 +204,38 @@ mod tests {
         let mut queues = Queues::default();
         let (q, task) = (name("q"), TaskId(1));
         queues.set(&q, QueueSettings { leases_max: Some(1), ..QueueSettings::default() });
-        assert!(queues.count(&q, task, None, Some(State::Ready)));
-        assert!(!queues.count(&q, task, Some(State::Ready), Some(State::Offered)));
-        assert!(!queues.count(&q, task, Some(State::Offered), Some(State::Running)));
-        assert!(queues.count(&q, task, Some(State::Running), Some(State::Completed)));
+        assert!(queues.count(&q, task, None, Some(State::Ready), Tick(0)));
+        assert!(!queues.count(&q, task, Some(State::Ready), Some(State::Offered), Tick(0)));
+        assert!(!queues.count(&q, task, Some(State::Offered), Some(State::Running), Tick(0)));
+        assert!(queues.count(&q, task, Some(State::Running), Some(State::Completed), Tick(0)));
+    }
+
+    #[test]
+    fn a_queue_with_a_rate_closes_for_the_rest_of_the_period_and_counts_only_grants() {
+        let mut queues = Queues::default();
+        let q = name("q");
+        let rate = Some(Rate { grants: 1, period_ms: 10 });
+        queues.set(&q, QueueSettings { rate, ..QueueSettings::default() });
+        let move_to = |queues: &mut Queues, from, to, at| {
+            queues.count(&q, TaskId(1), Some(from), Some(to), Tick(at))
+        };
+        queues.count(&q, TaskId(1), None, Some(State::Ready), Tick(5));
+        assert!(!move_to(&mut queues, State::Ready, State::Offered, 5));
+        assert!(!move_to(&mut queues, State::Offered, State::Running, 6));
+        assert!(!move_to(&mut queues, State::Running, State::Ready, 14));
+        assert_eq!(queues.find(&q).unwrap().reopens, Some(Tick(15)));
+        assert!(queues.reopen(&q));
+        // Another rate begins with nothing used up.
+        let rate = Some(Rate { grants: 1, period_ms: 100 });
+        assert!(queues.set(&q, QueueSettings { rate, ..QueueSettings::default() }));
+        assert_eq!(queues.close(Tick(0)), [(q.clone(), Some(Tick(100)))]);
     }
 
     #[test]
     fn lists_go_on_behind_a_name() {
         let mut queues = Queues::default();
         for text in ["c", "a", "b"] {
-            queues.count(&name(text), TaskId(1), None, Some(State::Ready));
+            queues.count(&name(text), TaskId(1), None, Some(State::Ready), Tick(0));
         }
         let names = |after: Option<&str>, limit| -> Vec<String> {
             let views = queues.list(after.map(name).as_ref(), limit);

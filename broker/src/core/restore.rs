@@ -9,11 +9,12 @@
 
 use super::Core;
 use super::backlog::band_offset_ms;
-use super::command::{Name, Now, TaskId};
+use super::command::{Now, TaskId};
 use super::limits::{CoreConfig, Order};
 use super::live::Due;
 use super::record::{Holder, Phase, Record, TaskRow};
 use super::task::Task;
+use super::timers::Timer;
 
 impl Core {
     /// A core that goes on where the stored records end. `load` is called once and must call its
@@ -49,7 +50,7 @@ impl Core {
         core.epoch_bound = core.next_epoch;
         // Whatever becomes eligible from now on has to stand behind what was eligible before.
         core.virtual_start_ms = core.virtual_start_ms.saturating_sub(now.tick.0);
-        core.close_queues();
+        core.close_queues(now);
         core.filled.clear();
         // What is to be forgotten by now, and when the next time comes, is known to the store.
         core.retire_at(now.wall_ms);
@@ -60,7 +61,7 @@ impl Core {
         let id = row.task;
         let state = row.state();
         self.skip_ids(TaskId(id.0 + 1));
-        self.queues.count(&row.spec.queue, id, None, Some(state));
+        self.queues.count(&row.spec.queue, id, None, Some(state), now.tick);
         if state.is_terminal() {
             return;
         }
@@ -148,10 +149,12 @@ impl Core {
         self.watch_leases(&holder.agent, until);
     }
 
-    fn close_queues(&mut self) {
-        let closed: Vec<Name> = self.queues.closed();
-        for queue in closed {
+    fn close_queues(&mut self, now: Now) {
+        for (queue, opens) in self.queues.close(now.tick) {
             self.backlog.close(&queue);
+            if let Some(at) = opens {
+                self.deadlines.set(at, Timer::Rate(queue));
+            }
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) enum Timer {
     Take(RequestId),
     /// A key of a queue does not count any more.
     Dedup(Name, Name),
+    /// The rate of a queue lets it go on.
+    Rate(Name),
 }
 
 /// What a deadline on the wall clock is about.
@@ -75,6 +77,10 @@ impl Core {
                 Timer::Await(request) => self.stop_waiting(request),
                 Timer::Take(request) => self.stop_taking(request),
                 Timer::Dedup(queue, key) => self.expire_dedup(&queue, &key, now),
+                Timer::Rate(queue) => {
+                    let is_open = self.queues.reopen(&queue);
+                    self.open_queue(&queue, is_open);
+                }
             }
             // Dependents of what ended hear of it before anything else happens to them.
             self.tell_dependents(now);

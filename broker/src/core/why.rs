@@ -57,6 +57,14 @@ impl Core {
             if let Some(max) = queue.settings.leases_max.filter(|max| leases >= *max) {
                 reasons.push(Why::QueueLimit { queue: name.clone(), leases, max });
             }
+            if let (Some(rate), Some(reopens)) = (queue.settings.rate, queue.reopens) {
+                reasons.push(Why::Rate {
+                    queue: name.clone(),
+                    grants: rate.grants,
+                    period_ms: rate.period_ms,
+                    wait_ms: reopens.0.saturating_sub(self.now.tick.0),
+                });
+            }
         }
         for limit in row.spec.limits.iter() {
             let leases = self.backlog.leases_under(&limit.name);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::{StoreError, row};
 use crate::core::command::{Epoch, Name, TaskId};
-use crate::core::limits::{Order, QueueSettings};
+use crate::core::limits::{Order, QueueSettings, Rate};
 use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
 
 /// Version of the keys, and of the values that never had another layout.
@@ -344,15 +344,23 @@ const PAUSED: u8 = 1;
 const LEASES_MAX: u8 = 2;
 const KEEP_DEAD: u8 = 4;
 const FAIR: u8 = 8;
+const RATE: u8 = 16;
 
 fn settings_bytes(settings: &QueueSettings) -> Vec<u8> {
     let flag = |is_set, flag| if is_set { flag } else { 0 };
     let flags = flag(settings.paused, PAUSED)
         | flag(settings.leases_max.is_some(), LEASES_MAX)
         | flag(settings.keep_dead_ms.is_some(), KEEP_DEAD)
-        | flag(settings.order == Order::Fair, FAIR);
-    let numbers =
-        [settings.leases_max.unwrap_or(0), settings.keep_ms, settings.keep_dead_ms.unwrap_or(0)];
+        | flag(settings.order == Order::Fair, FAIR)
+        | flag(settings.rate.is_some(), RATE);
+    let rate = settings.rate.map_or((0, 0), |rate| (rate.grants.into(), rate.period_ms));
+    let numbers = [
+        settings.leases_max.unwrap_or(0),
+        settings.keep_ms,
+        settings.keep_dead_ms.unwrap_or(0),
+        rate.0,
+        rate.1,
+    ];
     let numbers = numbers.iter().flat_map(|number| number.to_le_bytes());
     [flags].into_iter().chain(numbers).collect()
 }
@@ -364,13 +372,17 @@ fn settings_of(content: &[u8]) -> Result<QueueSettings, String> {
         .chunks_exact(8)
         .filter_map(|bytes| bytes.try_into().ok().map(u64::from_le_bytes))
         .collect();
-    let (&[leases_max, keep_ms, keep_dead_ms], 25) = (&numbers[..], content.len()) else {
-        return Err(format!("{} bytes, not 25", content.len()));
+    let (&[leases_max, keep_ms, keep_dead_ms, grants, period_ms], 41) =
+        (&numbers[..], content.len())
+    else {
+        return Err(format!("{} bytes, not 41", content.len()));
     };
+    let grants = u32::try_from(grants).map_err(|_| format!("a rate of {grants} grants"))?;
     let has = |flag| content[0] & flag != 0;
     Ok(QueueSettings {
         paused: has(PAUSED),
         leases_max: has(LEASES_MAX).then_some(leases_max),
+        rate: has(RATE).then_some(Rate { grants, period_ms }),
         order: if has(FAIR) { Order::Fair } else { Order::Deadline },
         keep_ms,
         keep_dead_ms: has(KEEP_DEAD).then_some(keep_dead_ms),

@@ -211,7 +211,8 @@ impl Range {
     /// Any number, such as that of a task.
     pub(super) const ID: Range = Range { what: "a whole number", min: 0, max: u64::MAX };
 
-    const fn ms(min: u64, max: u64) -> Range {
+    /// Any other length of time.
+    pub(super) const fn ms(min: u64, max: u64) -> Range {
         Range { what: "milliseconds", min, max }
     }
 

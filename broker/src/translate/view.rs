@@ -144,6 +144,10 @@ fn reason(why: &Why) -> Value {
         Why::QueueLimit { queue, leases, max } => {
             json!({ "queue": queue.as_str(), "leases": leases, "max": max })
         }
+        Why::Rate { queue, grants, period_ms, wait_ms } => {
+            let queue = queue.as_str();
+            json!({"queue": queue, "rate_max": grants, "rate_ms": period_ms, "wait_ms": wait_ms})
+        }
         Why::Limit { name, leases, max } => {
             json!({ "name": name.as_str(), "leases": leases, "max": max })
         }
@@ -206,6 +210,10 @@ pub fn queue(view: &QueueView) -> Value {
     fields.insert("paused".into(), view.settings.paused.into());
     if let Some(max) = view.settings.leases_max {
         fields.insert("leases_max".into(), max.into());
+    }
+    if let Some(rate) = view.settings.rate {
+        fields.insert("rate_max".into(), rate.grants.into());
+        fields.insert("rate_ms".into(), rate.period_ms.into());
     }
     fields.insert("order".into(), view.settings.order.as_str().into());
     fields.insert("keep_ms".into(), view.settings.keep_ms.into());

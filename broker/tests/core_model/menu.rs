@@ -11,7 +11,7 @@ use agentcom_broker::core::command::{
     Retry, SessionId, Spawn, Spec, Start, Submit, Take, TaskChange, TaskId, WatchId,
 };
 
-use agentcom_broker::core::limits::Order;
+use agentcom_broker::core::limits::{Order, Rate};
 
 use super::generator::{Dice, Kind, Step};
 use super::model::Model;
@@ -410,7 +410,12 @@ fn test(op: LabelOp, value: &str) -> LabelTest {
 
 fn change(dice: &mut Dice) -> QueueChange {
     let mut change = QueueChange::default();
-    match dice.roll(6) {
+    match dice.roll(8) {
+        7 => change.rate = Some(None),
+        6 => {
+            let (grants, period_ms) = (1 + dice.roll(2) as u32, 1 + dice.roll(9));
+            change.rate = Some(Some(Rate { grants, period_ms }));
+        }
         5 => change.order = Some(Order::ALL[dice.roll(2) as usize]),
         0 => change.paused = Some(true),
         1 => change.paused = Some(false),

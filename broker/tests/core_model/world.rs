@@ -429,6 +429,7 @@ impl World {
             let change = QueueChange {
                 paused: Some(false),
                 leases_max: Some(0),
+                rate: Some(None),
                 order: None,
                 keep_ms: Some(1),
                 keep_dead_ms: Some(1),

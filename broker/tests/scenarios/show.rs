@@ -60,6 +60,9 @@ fn persisted(record: &Record) -> String {
             if let Some(max) = settings.leases_max {
                 write!(out, " leases={max}").unwrap();
             }
+            if let Some(rate) = settings.rate {
+                write!(out, " rate={}/{}ms", rate.grants, rate.period_ms).unwrap();
+            }
             if settings.order != Order::Deadline {
                 write!(out, " order={}", settings.order.as_str()).unwrap();
             }

@@ -11,7 +11,7 @@ use agentcom_broker::core::command::{
     TaskId, Tick, WatchId, When,
 };
 use agentcom_broker::core::cron::Cron;
-use agentcom_broker::core::limits::{CoreConfig, Order};
+use agentcom_broker::core::limits::{CoreConfig, Order, Rate};
 use agentcom_broker::core::record::{BodyKind, Record, TaskRow};
 use agentcom_broker::store::memory::{MemoryStore, Unsynced};
 use agentcom_broker::store::{Expired, Store};
@@ -435,6 +435,10 @@ fn change(line: &Line) -> QueueChange {
     QueueChange {
         paused: line.value("paused").map(|paused| paused == "true"),
         leases_max: line.number("leases"),
+        rate: line.value("rate").map(|rate| {
+            let (grants, period) = rate.split_once('/')?;
+            Some(Rate { grants: grants.parse().expect("a number"), period_ms: millis(period) })
+        }),
         order: line.value("order").map(|order| {
             let found = Order::ALL.into_iter().find(|known| known.as_str() == order);
             found.expect("deadline or fair")

@@ -1,9 +1,14 @@
 //! Durable queues: consumers that fetch, and operators that look.
 
+use std::time::{Duration, Instant};
+
 use agentcom_tests::{QUIET, Wire};
 use serde_json::{Value, json};
 
 use super::{broker, worker};
+
+/// What is timed ends by so much too early, at most.
+const TICK: Duration = Duration::from_millis(1);
 
 /// `QUEUE PUT`; the number of the task.
 #[track_caller]
@@ -150,6 +155,26 @@ fn an_operator_takes_a_task_away_and_deals_with_the_dead() {
     operator.send(format!("DEAD DISCARD d {task}\r\n"));
     operator.expect(format!("OK d task={task} state=cancelled\r\n"));
     operator.expect_declined(&format!("DEAD REDRIVE r {task}\r\n"), "invalid_state");
+}
+
+#[test]
+fn a_queue_gives_out_no_more_than_its_rate_allows() {
+    let Some(broker) = broker() else { return };
+    let mut wire = broker.connect(QUIET);
+    let set = wire.ask_json("QUEUE SET s mail rate_max=2 rate_ms=2000");
+    assert_eq!((&set["rate_max"], &set["rate_ms"]), (&json!(2), &json!(2000)), "{set}");
+    let last = ["a", "b", "c"].map(|payload| put(&mut wire, "mail", payload))[2];
+    let begun = Instant::now();
+    assert_eq!(wire.take("mail max=9").len(), 2);
+    assert_eq!(wire.take("mail"), [], "its rate is used up");
+    let why = wire.ask_json(&format!("TASK WHY w {last}"));
+    assert_eq!(why["reasons"][0]["code"], "rate", "{why}");
+    let later = wire.take("mail wait_ms=60000");
+    let waited = begun.elapsed();
+    assert_eq!(later.iter().map(|item| item.task).collect::<Vec<_>>(), [last]);
+    assert!(waited >= Duration::from_secs(2) - TICK, "after {waited:?}");
+    wire.expect_declined("QUEUE SET s mail rate_ms=5\r\n", "invalid");
+    assert_eq!(wire.ask_json("QUEUE SET s mail rate_max=0").get("rate_max"), None);
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub use self::view::{
     AfterView, Answer, DeadReason, Failure, Progress, QuestionView, QueueCounts, QueueView,
     SessionView, State, TaskEvent, TaskView, Why,
 };
-use super::limits::Order;
+use super::limits::{Order, Rate};
 use super::record::{Record, Shelf};
 
 /// Something asked of the core by somebody.
@@ -268,6 +268,8 @@ pub struct QueueChange {
     pub paused: Option<bool>,
     /// Most leases at once; 0 takes the limit away.
     pub leases_max: Option<u64>,
+    /// Most grants in any stretch of time; `Some(None)` takes the limit away.
+    pub rate: Option<Option<Rate>>,
     /// In which order its tasks go.
     pub order: Option<Order>,
     /// How long completed and cancelled tasks are kept, in milliseconds.

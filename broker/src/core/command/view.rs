@@ -247,6 +247,20 @@ pub enum Why {
         /// At most.
         max: u64,
     },
+    /// Its queue has granted as many tasks in a period as it may.
+    #[error(
+        "queue {queue} has granted {grants} tasks in {period_ms} ms, and goes on in {wait_ms} ms"
+    )]
+    Rate {
+        /// Which.
+        queue: Name,
+        /// At most in a period.
+        grants: u32,
+        /// How long the period is.
+        period_ms: u64,
+        /// Until the next task may be granted.
+        wait_ms: u64,
+    },
     /// A limit that it shares with others is reached.
     #[error("limit {name} has {leases} leases, and this task allows {max}")]
     Limit {
@@ -320,6 +334,7 @@ impl Why {
             Why::NotDue { .. } => "not_due",
             Why::Paused { .. } => "paused",
             Why::QueueLimit { .. } => "queue_limit",
+            Why::Rate { .. } => "rate",
             Why::Limit { .. } => "limit",
             Why::NobodyFits { .. } => "nobody_fits",
             Why::NobodyIdle { .. } => "nobody_idle",

@@ -220,7 +220,8 @@ fn keys_settings_and_counters_are_read_as_they_were_written() {
     };
     let settings = |paused, leases_max, keep_dead_ms| {
         let order = if paused { Order::Fair } else { Order::Deadline };
-        let settings = QueueSettings { paused, leases_max, order, keep_ms: 1, keep_dead_ms };
+        let rate = paused.then_some(Rate { grants: 7, period_ms: 1_000 });
+        let settings = QueueSettings { paused, leases_max, rate, order, keep_ms: 1, keep_dead_ms };
         Record::Queue { queue: name("images"), settings }
     };
     let modes = [

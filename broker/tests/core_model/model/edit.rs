@@ -84,6 +84,14 @@ impl Model {
         if let Some(max) = settings.leases_max.filter(|max| leases >= *max) {
             reasons.push(Why::QueueLimit { queue: queue.clone(), leases, max });
         }
+        if let (Some(rate), Some(reopens)) = (settings.rate, self.reopens.get(&queue)) {
+            reasons.push(Why::Rate {
+                queue: queue.clone(),
+                grants: rate.grants,
+                period_ms: rate.period_ms,
+                wait_ms: reopens.saturating_sub(self.tick),
+            });
+        }
         for limit in task.spec.limits.iter() {
             let (name, max) = (limit.name.clone(), limit.max);
             let leases = u32::try_from(self.leases_under(&name)).expect("few");

@@ -141,6 +141,8 @@ impl Model {
         agent.granted = grants;
         let identity = agent.identity.clone();
         let event_seq = self.tasks[&grant.task].event_seq;
+        let queue = self.tasks[&grant.task].spec.queue.clone();
+        self.count_grant(&queue);
         let task = self.tasks.get_mut(&grant.task).expect("a granted task");
         task.generation = grant.generation;
         task.agent = Some(grant.agent.clone());

@@ -74,6 +74,10 @@ pub(crate) struct Model {
     pub(crate) seen: VecDeque<Grant>,
     /// Who idled when the present request came, and has done so since.
     idle_before: BTreeSet<Name>,
+    /// When queues with a rate granted something.
+    granted: BTreeMap<Name, Vec<u64>>,
+    /// Queues whose rate is used up, and when they go on.
+    reopens: BTreeMap<Name, u64>,
     pub(crate) said: Said,
 }
 
@@ -120,6 +124,8 @@ impl Model {
             started: 0,
             seen: VecDeque::new(),
             idle_before: BTreeSet::new(),
+            granted: BTreeMap::new(),
+            reopens: BTreeMap::new(),
             said: Said::default(),
         }
     }

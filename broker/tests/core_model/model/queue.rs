@@ -32,7 +32,20 @@ impl Model {
     pub(super) fn is_open(&self, queue: &Name) -> bool {
         let settings = self.settings(queue);
         let leased = self.counts(queue).leased();
-        !settings.paused && settings.leases_max.is_none_or(|max| leased < max)
+        let is_stopped = settings.paused || settings.leases_max.is_some_and(|max| leased >= max);
+        !is_stopped && !self.reopens.contains_key(queue)
+    }
+
+    /// I-11: a queue with a rate pauses when a period has as many grants as it may.
+    pub(super) fn count_grant(&mut self, queue: &Name) {
+        let Some(rate) = self.settings(queue).rate else { return };
+        let granted = self.granted.entry(queue.clone()).or_default();
+        granted.push(self.tick);
+        let latest: Vec<u64> = granted.iter().rev().take(rate.grants as usize).copied().collect();
+        let opens = latest.last().map_or(0, |oldest| oldest + rate.period_ms);
+        if latest.len() == rate.grants as usize && opens > self.tick {
+            self.reopens.insert(queue.clone(), opens);
+        }
     }
 
     fn queue_view(&self, queue: &Name) -> QueueView {
@@ -66,6 +79,13 @@ impl Model {
         }
         if let Some(max) = change.leases_max {
             settings.leases_max = Some(max).filter(|max| *max > 0);
+        }
+        if let Some(rate) = change.rate
+            && rate != settings.rate
+        {
+            settings.rate = rate;
+            self.granted.remove(queue);
+            self.reopens.remove(queue);
         }
         if let Some(order) = change.order {
             settings.order = order;

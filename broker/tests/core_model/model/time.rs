@@ -16,6 +16,7 @@ enum Alarm {
     Await(RequestId),
     Take(RequestId),
     Key(Name, Name),
+    Rate(Name),
 }
 
 impl Model {
@@ -40,6 +41,8 @@ impl Model {
         for ((queue, key), known) in &self.keys {
             alarms.extend(known.until.map(|at| (at, Alarm::Key(queue.clone(), key.clone()))));
         }
+        let rates = self.reopens.iter();
+        alarms.extend(rates.map(|(queue, at)| (*at, Alarm::Rate(queue.clone()))));
         alarms.sort();
         alarms
     }
@@ -136,6 +139,9 @@ impl Model {
             }
             Alarm::Await(request) => self.stop_await(request),
             Alarm::Take(request) => self.stop_take(request),
+            Alarm::Rate(queue) => {
+                self.reopens.remove(&queue);
+            }
             Alarm::Key(queue, key) => {
                 self.keys.remove(&(queue, key));
             }
@@ -204,6 +210,14 @@ impl Model {
             let agent = agent.or_insert_with(|| Agent::remembered(task.identity.clone()));
             agent.away_until = agent.away_until.max(length).max(grace);
         }
+        // What was granted before is not known: a whole period passes.
+        let rates = self.queues.iter().filter_map(|(queue, set)| Some((queue.clone(), set.rate?)));
+        let rates: Vec<_> = rates.collect();
+        self.granted = rates
+            .iter()
+            .map(|(queue, rate)| (queue.clone(), vec![0; rate.grants as usize]))
+            .collect();
+        self.reopens = rates.into_iter().map(|(queue, rate)| (queue, rate.period_ms)).collect();
         for key in self.keys.values_mut() {
             let gone = wall.saturating_sub(key.anchor);
             key.until = key.window_ms().map(|window_ms| window_ms.saturating_sub(gone));
