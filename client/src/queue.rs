@@ -79,11 +79,18 @@ impl Queue {
     /// # Errors
     /// [`crate::QueueErrorKind`].
     pub async fn set(&self, settings: QueueSettings) -> Result<(), QueueError> {
-        let QueueSettings { leases_max, rate, keep, keep_dead } = settings;
+        let QueueSettings { leases_max, rate, is_fair, weights, keep, keep_dead } = settings;
+        let order = is_fair.map(|is_fair| if is_fair { "fair" } else { "deadline" });
+        let weights = weights.map(|weights| {
+            let weights = weights.iter().map(|(key, weight)| format!("{key}:{weight}"));
+            weights.collect::<Vec<_>>().join(",")
+        });
         let options = [
             leases_max.map(|leases| option("leases_max", leases)),
             rate.map(|(tasks, _)| option("rate_max", tasks)),
             rate.map(|(_, period)| option("rate_ms", milliseconds(period).max(1))),
+            order.map(|order| option("order", order)),
+            weights.map(|weights| option("weights", weights)),
             keep.map(|keep| option("keep_ms", milliseconds(keep))),
             keep_dead.map(|keep| option("keep_dead_ms", milliseconds(keep))),
         ];

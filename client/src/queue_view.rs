@@ -1,5 +1,6 @@
 //! Everything worth showing about one queue, as the broker shows it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -20,6 +21,11 @@ pub struct QueueView {
     pub rate_max: Option<u32>,
     /// The period of `rate_max`, in milliseconds.
     pub rate_ms: Option<u64>,
+    /// `deadline`: by priority and arrival; `fair`: every key gets its share.
+    pub order: String,
+    /// Shares of keys in a fair queue; a key that is not here has 1.
+    #[serde(default)]
+    pub weights: BTreeMap<String, u32>,
     /// How long completed and cancelled tasks are kept, in milliseconds.
     pub keep_ms: u64,
     /// How long dead tasks are kept, in milliseconds; 0 means for ever.
@@ -42,11 +48,13 @@ pub struct QueueView {
 }
 
 /// Changes to the settings of a queue; what is not said stays as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "settings change when they are handed to `Queue::set`"]
 pub struct QueueSettings {
     pub(crate) leases_max: Option<u64>,
     pub(crate) rate: Option<(u32, Duration)>,
+    pub(crate) is_fair: Option<bool>,
+    pub(crate) weights: Option<BTreeMap<String, u32>>,
     pub(crate) keep: Option<Duration>,
     pub(crate) keep_dead: Option<Duration>,
 }
@@ -68,6 +76,24 @@ impl QueueSettings {
     /// most an hour; none takes the limit away. Default of a new queue: no limit.
     pub fn rate(mut self, tasks: u32, period: Duration) -> QueueSettings {
         self.rate = Some((tasks, period));
+        self
+    }
+
+    /// Whether every key gets its share of the queue while it has work, whatever the others have.
+    /// Default of a new queue: no, by priority and arrival.
+    pub fn fair(mut self, is_fair: bool) -> QueueSettings {
+        self.is_fair = Some(is_fair);
+        self
+    }
+
+    /// Shares of keys in a fair queue, from 1 to 1000, in place of all that were set; at most 64.
+    /// A key that is not named has 1.
+    pub fn weights<K: Into<String>>(
+        mut self,
+        weights: impl IntoIterator<Item = (K, u32)>,
+    ) -> QueueSettings {
+        let weights = weights.into_iter().map(|(key, weight)| (key.into(), weight));
+        self.weights = Some(weights.collect());
         self
     }
 

@@ -200,7 +200,7 @@ async fn a_queue_is_shown_paused_and_purged() {
     let broker = Broker::agentcom().await;
     let (client, mut peer) = broker.client(ConnectOptions::new()).await;
     let emails = client.queue("emails");
-    let view = r#"{"queue":"emails","paused":true,"leases_max":5,"keep_ms":604800000,"keep_dead_ms":0,"held":0,"scheduled":1,"ready":2,"offered":0,"running":3,"dead":4}"#;
+    let view = r#"{"queue":"emails","paused":true,"leases_max":5,"order":"fair","keep_ms":604800000,"keep_dead_ms":0,"held":0,"scheduled":1,"ready":2,"offered":0,"running":3,"dead":4}"#;
     let script = async {
         let tag = peer.expect_verb("QUEUE PAUSE", "emails").await;
         peer.say(&format!("OK {tag}")).await;

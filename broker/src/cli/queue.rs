@@ -241,6 +241,8 @@ async fn reset(queue: &Queue, output: &Output) -> Outcome {
     let settings = QueueSettings::new()
         .leases_max(0)
         .rate(0, Duration::from_secs(1))
+        .fair(false)
+        .weights(Vec::<(String, u32)>::new())
         .keep(KEEP_DEFAULT)
         .keep_dead(Duration::ZERO);
     queue.set(settings).await?;

@@ -3,7 +3,9 @@
 //! The core reads no file and no environment: whoever starts it hands it one [`CoreConfig`].
 //! Limits on what a client may send (sizes of payloads, numbers of names) belong to the doors.
 
-use super::command::TaskId;
+use std::sync::Arc;
+
+use super::command::{Name, TaskId};
 use super::record::Ending;
 
 /// Settings of the task machine. [`CoreConfig::default`] is what a broker runs with when nobody
@@ -55,7 +57,7 @@ pub struct CoreConfig {
 }
 
 /// What can be set about one queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
     /// Nothing is granted; everything else goes on.
     pub paused: bool,
@@ -65,6 +67,9 @@ pub struct QueueSettings {
     pub rate: Option<Rate>,
     /// In which order its tasks go.
     pub order: Order,
+    /// Shares of keys, if the order is fair, sorted by key; a key that is not named has 1. At most
+    /// [`WEIGHTS_MAX`], each from 1 to [`WEIGHT_MAX`].
+    pub weights: Arc<[(Name, u32)]>,
     /// How long completed and cancelled tasks are kept, in milliseconds. 7 days: long enough to
     /// look at what happened last week.
     pub keep_ms: u64,
@@ -82,6 +87,13 @@ pub struct Rate {
     pub period_ms: u64,
 }
 
+/// Most keys of a queue that have a weight of their own. 64: customers that were promised more
+/// than others, not all of them.
+pub const WEIGHTS_MAX: usize = 64;
+
+/// Largest weight. 1,000: beyond, a key of weight 1 would as good as never go.
+pub const WEIGHT_MAX: u32 = 1_000;
+
 /// Most grants that a rate may allow in its period. 10,000: their times are remembered, 80 kB for
 /// a queue. Whoever wants more says it of a shorter period.
 pub const RATE_GRANTS_MAX: u32 = 10_000;
@@ -96,8 +108,7 @@ pub enum Order {
     /// By priority and arrival, whatever their keys.
     #[default]
     Deadline,
-    /// Every key gets the same share of grants while it has work; by priority and arrival within a
-    /// key.
+    /// Every key gets its share of grants while it has work; by priority and arrival within a key.
     Fair,
 }
 
@@ -134,6 +145,7 @@ impl Default for QueueSettings {
             leases_max: None,
             rate: None,
             order: Order::Deadline,
+            weights: Arc::default(),
             keep_ms: 7 * 24 * 3_600_000,
             keep_dead_ms: None,
         }

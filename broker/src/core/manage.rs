@@ -4,7 +4,6 @@ use super::Core;
 use super::command::{
     Name, Now, QueueChange, QueueCounts, QueueView, Rejection, Reply, TaskId, TaskView, Tick,
 };
-use super::limits::Order;
 use super::record::Record;
 use super::timers::Timer;
 
@@ -12,7 +11,8 @@ impl Core {
     /// Change what is set about a queue, which need not be there yet.
     pub(super) fn set_queue(&mut self, queue: Name, change: &QueueChange) -> Reply {
         let mut settings = self.queues.settings(&queue);
-        let QueueChange { paused, leases_max, rate, order, keep_ms, keep_dead_ms } = change;
+        let QueueChange { paused, leases_max, rate, order, weights, keep_ms, keep_dead_ms } =
+            change;
         if let Some(paused) = paused {
             settings.paused = *paused;
         }
@@ -24,8 +24,11 @@ impl Core {
         }
         if let Some(order) = order {
             settings.order = *order;
-            self.backlog.set_fair(&queue, *order == Order::Fair);
         }
+        if let Some(weights) = weights {
+            settings.weights = weights.clone();
+        }
+        self.backlog.set_order(&queue, &settings);
         if let Some(keep_ms) = keep_ms {
             settings.keep_ms = *keep_ms;
         }
@@ -33,9 +36,9 @@ impl Core {
             settings.keep_dead_ms = (*keep_ms > 0).then_some(*keep_ms);
         }
         let former = self.reopens(&queue);
-        self.persist(Record::Queue { queue: queue.clone(), settings });
+        self.persist(Record::Queue { queue: queue.clone(), settings: settings.clone() });
         let counts = self.queues.find(&queue).map(|queue| queue.counts).unwrap_or_default();
-        let is_open = self.queues.set(&queue, settings);
+        let is_open = self.queues.set(&queue, settings.clone());
         if let Some(at) = former.filter(|_| self.reopens(&queue).is_none()) {
             self.deadlines.clear(at, Timer::Rate(queue.clone()));
         }

@@ -59,7 +59,7 @@ impl Queues {
 
     /// What is set about a queue, whether it is there or not.
     pub(super) fn settings(&self, name: &Name) -> QueueSettings {
-        self.find(name).map_or_else(QueueSettings::default, |queue| queue.settings)
+        self.find(name).map_or_else(QueueSettings::default, |queue| queue.settings.clone())
     }
 
     /// Change what is set about a queue. Gives whether it may grant now.
@@ -158,7 +158,7 @@ impl Queues {
 impl Queue {
     /// Everything worth showing.
     pub(super) fn view(&self, name: &Name) -> QueueView {
-        QueueView { queue: name.clone(), settings: self.settings, counts: self.counts }
+        QueueView { queue: name.clone(), settings: self.settings.clone(), counts: self.counts }
     }
 }
 

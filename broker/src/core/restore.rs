@@ -10,7 +10,7 @@
 use super::Core;
 use super::backlog::band_offset_ms;
 use super::command::{Now, TaskId};
-use super::limits::{CoreConfig, Order};
+use super::limits::CoreConfig;
 use super::live::Due;
 use super::record::{Holder, Phase, Record, TaskRow};
 use super::task::Task;
@@ -36,8 +36,8 @@ impl Core {
             Record::EpochBound(bound) => core.next_epoch = core.next_epoch.max(bound),
             Record::Dedup(row) => core.learn_dedup(row, now),
             Record::Queue { queue, settings } => {
+                core.backlog.set_order(&queue, &settings);
                 core.queues.set(&queue, settings);
-                core.backlog.set_fair(&queue, settings.order == Order::Fair);
             }
             Record::Schedule(row) => core.learn_schedule(*row),
             Record::Body { .. }

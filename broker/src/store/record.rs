@@ -361,29 +361,42 @@ fn settings_bytes(settings: &QueueSettings) -> Vec<u8> {
         rate.0,
         rate.1,
     ];
-    let numbers = numbers.iter().flat_map(|number| number.to_le_bytes());
-    [flags].into_iter().chain(numbers).collect()
+    let mut bytes = vec![flags];
+    bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    for (key, weight) in settings.weights.iter() {
+        bytes.push(u8::try_from(key.as_str().len()).expect("names have at most 64 bytes"));
+        bytes.extend_from_slice(key.as_str().as_bytes());
+        bytes.extend_from_slice(&weight.to_le_bytes());
+    }
+    bytes
 }
 
 fn settings_of(content: &[u8]) -> Result<QueueSettings, String> {
-    let numbers: Vec<u64> = content
-        .get(1..)
-        .unwrap_or_default()
+    let too_few = || format!("{} bytes are too few", content.len());
+    let (head, mut rest) = content.split_at_checked(41).ok_or_else(too_few)?;
+    let numbers: Vec<u64> = head[1..]
         .chunks_exact(8)
         .filter_map(|bytes| bytes.try_into().ok().map(u64::from_le_bytes))
         .collect();
-    let (&[leases_max, keep_ms, keep_dead_ms, grants, period_ms], 41) =
-        (&numbers[..], content.len())
-    else {
-        return Err(format!("{} bytes, not 41", content.len()));
+    let &[leases_max, keep_ms, keep_dead_ms, grants, period_ms] = &numbers[..] else {
+        return Err(too_few());
     };
     let grants = u32::try_from(grants).map_err(|_| format!("a rate of {grants} grants"))?;
-    let has = |flag| content[0] & flag != 0;
+    let mut weights = Vec::new();
+    while let Some((&length, more)) = rest.split_first() {
+        let (key, more) = more.split_at_checked(length.into()).ok_or_else(too_few)?;
+        let (weight, more) = more.split_first_chunk().ok_or_else(too_few)?;
+        let key = std::str::from_utf8(key).ok().and_then(|text| Name::parse(text).ok());
+        weights.push((key.ok_or("a key is no name")?, u32::from_le_bytes(*weight)));
+        rest = more;
+    }
+    let has = |flag| head[0] & flag != 0;
     Ok(QueueSettings {
         paused: has(PAUSED),
         leases_max: has(LEASES_MAX).then_some(leases_max),
         rate: has(RATE).then_some(Rate { grants, period_ms }),
         order: if has(FAIR) { Order::Fair } else { Order::Deadline },
+        weights: weights.into(),
         keep_ms,
         keep_dead_ms: has(KEEP_DEAD).then_some(keep_dead_ms),
     })

@@ -1,65 +1,102 @@
-//! Limits on leases that tasks have in common: `repo:1`; in JSON an object.
+//! Names with numbers, `repo:1`, in JSON an object: limits on leases that tasks have in common, and
+//! weights of keys.
 
 use serde_json::Value;
 
 use super::Invalid;
 use super::fields::{Fields, Item, name, wrong};
-use crate::core::command::LeaseLimit;
+use crate::core::command::{LeaseLimit, Name};
+use crate::core::limits::{WEIGHT_MAX, WEIGHTS_MAX};
 
 /// Most limits of one task: each is looked at before every grant.
 const LIMITS_MAX: usize = 4;
 /// Most leases that a limit allows.
-const LEASES_MAX: u64 = 1_000_000;
+const LEASES_MAX: u32 = 1_000_000;
 
 /// The limits of a task, sorted by name.
 pub(super) fn limits(fields: Fields<'_>) -> Result<Vec<LeaseLimit>, Invalid> {
-    let mut limits = match fields {
-        Fields::Words(_) => {
-            let items = fields.list("limits")?.into_iter();
-            items.map(of_word).collect::<Result<Vec<_>, Invalid>>()?
+    const LIMITS: Pairs =
+        Pairs { field: "limits", example: ("repo", 1), number_max: LEASES_MAX, max: LIMITS_MAX };
+    let limits = LIMITS.read(fields)?.unwrap_or_default();
+    Ok(limits.into_iter().map(|(name, max)| LeaseLimit { name, max }).collect())
+}
+
+/// Weights of keys, sorted by key, if any were named.
+pub(super) fn weights(fields: Fields<'_>) -> Result<Option<Vec<(Name, u32)>>, Invalid> {
+    const WEIGHTS: Pairs =
+        Pairs { field: "weights", example: ("big", 3), number_max: WEIGHT_MAX, max: WEIGHTS_MAX };
+    WEIGHTS.read(fields)
+}
+
+/// A list of names with a number each.
+struct Pairs {
+    field: &'static str,
+    example: (&'static str, u32),
+    number_max: u32,
+    max: usize,
+}
+
+impl Pairs {
+    /// Sorted by name; `None` if the field is not there.
+    fn read(&self, fields: Fields<'_>) -> Result<Option<Vec<(Name, u32)>>, Invalid> {
+        let (field, (name, number)) = (self.field, self.example);
+        let mut pairs = match fields {
+            Fields::Words(_) if fields.text(field)?.is_none() => return Ok(None),
+            Fields::Words(_) => {
+                let items = fields.list(field)?.into_iter();
+                items.map(|item| self.of_word(item)).collect::<Result<Vec<_>, Invalid>>()?
+            }
+            Fields::Json(map) => match map.get(field) {
+                None | Some(Value::Null) => return Ok(None),
+                Some(Value::Object(pairs)) => {
+                    let pairs =
+                        pairs.iter().map(|(name, number)| self.pair(name, number.as_u64(), number));
+                    pairs.collect::<Result<Vec<_>, Invalid>>()?
+                }
+                Some(other) => {
+                    let allowed = format!("an object such as {{\"{name}\":{number}}}");
+                    return Err(wrong(field, &other.to_string(), &allowed));
+                }
+            },
+        };
+        pairs.sort();
+        if let Some(twice) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let found = format!("two {field} named {}", twice[0].0);
+            return Err(wrong(field, &found, "one of each name"));
         }
-        Fields::Json(map) => match map.get("limits") {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Object(limits)) => {
-                let limits = limits.iter().map(|(name, max)| limit(name, max.as_u64(), max));
-                limits.collect::<Result<Vec<_>, Invalid>>()?
-            }
-            Some(other) => {
-                return Err(wrong("limits", &other.to_string(), "an object such as {\"repo\":1}"));
-            }
-        },
-    };
-    limits.sort();
-    if let Some(twice) = limits.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        let found = format!("two limits named {}", twice[0].name);
-        return Err(wrong("limits", &found, "one limit of each name"));
+        if pairs.len() > self.max {
+            let found = format!("a list of {}", pairs.len());
+            return Err(wrong(field, &found, &format!("a list of at most {}", self.max)));
+        }
+        Ok(Some(pairs))
     }
-    if limits.len() > LIMITS_MAX {
-        let found = format!("a list of {}", limits.len());
-        return Err(wrong("limits", &found, &format!("a list of at most {LIMITS_MAX}")));
-    }
-    Ok(limits)
-}
 
-fn of_word(item: Item<'_>) -> Result<LeaseLimit, Invalid> {
-    let text = item.text("limits")?;
-    match text.split_once(':') {
-        Some((name, max)) => limit(name, max.parse().ok(), text),
-        None => Err(wrong("limits", text, "a list of name:leases, such as repo:1")),
+    fn of_word(&self, item: Item<'_>) -> Result<(Name, u32), Invalid> {
+        let text = item.text(self.field)?;
+        let (name, number) = self.example;
+        match text.split_once(':') {
+            Some((name, number)) => self.pair(name, number.parse().ok(), text),
+            None => {
+                let allowed = format!("a list of name:number, such as {name}:{number}");
+                Err(wrong(self.field, text, &allowed))
+            }
+        }
     }
-}
 
-fn limit(
-    text: &str,
-    max: Option<u64>,
-    found: impl std::fmt::Display,
-) -> Result<LeaseLimit, Invalid> {
-    let inside = max.filter(|max| (1..=LEASES_MAX).contains(max));
-    match inside.and_then(|max| u32::try_from(max).ok()) {
-        Some(max) => Ok(LeaseLimit { name: name("limits", text)?, max }),
-        None => {
-            let allowed = format!("a name with a number from 1 to {LEASES_MAX} behind it");
-            Err(wrong("limits", &found.to_string(), &allowed))
+    fn pair(
+        &self,
+        text: &str,
+        number: Option<u64>,
+        found: impl std::fmt::Display,
+    ) -> Result<(Name, u32), Invalid> {
+        let number = number.and_then(|number| u32::try_from(number).ok());
+        match number.filter(|number| (1..=self.number_max).contains(number)) {
+            Some(number) => Ok((name(self.field, text)?, number)),
+            None => {
+                let max = self.number_max;
+                let allowed = format!("a name with a number from 1 to {max} behind it");
+                Err(wrong(self.field, &found.to_string(), &allowed))
+            }
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use agentcom_protocol::Verb;
 
-use super::Invalid;
 use super::fields::{Fields, Range, wrong};
+use super::{Invalid, limits};
 use crate::core::command::{Command, QueueChange};
 use crate::core::limits::{Order, RATE_GRANTS_MAX, RATE_PERIOD_MS_MAX, Rate};
 
@@ -36,6 +36,7 @@ pub(super) fn command(verb: Verb, fields: Fields<'_>) -> Result<Command, Invalid
                 leases_max: fields.number("leases_max", Range::count(0, LEASES_MAX))?,
                 rate: rate(&fields)?,
                 order: fields.text("order")?.map(order).transpose()?,
+                weights: limits::weights(fields)?.map(Into::into),
                 keep_ms: fields.number("keep_ms", Range::DELAY)?,
                 keep_dead_ms: fields.number("keep_dead_ms", Range::DELAY)?,
             };

@@ -216,6 +216,12 @@ pub fn queue(view: &QueueView) -> Value {
         fields.insert("rate_ms".into(), rate.period_ms.into());
     }
     fields.insert("order".into(), view.settings.order.as_str().into());
+    if !view.settings.weights.is_empty() {
+        let weights = view.settings.weights.iter();
+        let weights: Map<_, _> =
+            weights.map(|(key, weight)| (key.to_string(), (*weight).into())).collect();
+        fields.insert("weights".into(), weights.into());
+    }
     fields.insert("keep_ms".into(), view.settings.keep_ms.into());
     fields.insert("keep_dead_ms".into(), view.settings.keep_dead_ms.unwrap_or(0).into());
     for (key, count) in [

@@ -410,7 +410,11 @@ fn test(op: LabelOp, value: &str) -> LabelTest {
 
 fn change(dice: &mut Dice) -> QueueChange {
     let mut change = QueueChange::default();
-    match dice.roll(8) {
+    match dice.roll(9) {
+        8 => {
+            let weights = [(word("mine"), 1 + dice.roll(3) as u32), (word("yours"), 2)];
+            change.weights = Some(weights.into_iter().take(dice.roll(3) as usize).collect());
+        }
         7 => change.rate = Some(None),
         6 => {
             let (grants, period_ms) = (1 + dice.roll(2) as u32, 1 + dice.roll(9));

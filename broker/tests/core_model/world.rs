@@ -431,6 +431,7 @@ impl World {
                 leases_max: Some(0),
                 rate: Some(None),
                 order: None,
+                weights: None,
                 keep_ms: Some(1),
                 keep_dead_ms: Some(1),
             };

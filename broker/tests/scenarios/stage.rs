@@ -443,6 +443,7 @@ fn change(line: &Line) -> QueueChange {
             let found = Order::ALL.into_iter().find(|known| known.as_str() == order);
             found.expect("deadline or fair")
         }),
+        weights: None,
         keep_ms: line.duration("keep"),
         keep_dead_ms: line.duration("keep_dead"),
     }

@@ -83,9 +83,12 @@ async fn a_queue_is_paused_limited_and_purged() {
 
     emails.pause().await.expect("paused");
     assert!(emails.lease(LEASE).await.expect("asked").is_none());
-    emails.set(QueueSettings::new().leases_max(3)).await.expect("set");
+    let settings = QueueSettings::new().leases_max(3).rate(100, Duration::from_secs(60));
+    emails.set(settings.fair(true).weights([("big", 3)])).await.expect("set");
     let view = emails.show().await.expect("shown");
     assert_eq!((view.paused, view.leases_max), (true, Some(3)));
+    assert_eq!((view.rate_max, view.rate_ms), (Some(100), Some(60_000)));
+    assert_eq!((view.order.as_str(), view.weights.get("big")), ("fair", Some(&3)));
     assert_eq!(client.queues(None, 10).await.expect("listed"), [view]);
     assert_eq!(emails.peek(5).await.expect("shown")[0].task, kept.task);
     emails.resume().await.expect("resumed");

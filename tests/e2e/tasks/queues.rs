@@ -178,6 +178,25 @@ fn a_queue_gives_out_no_more_than_its_rate_allows() {
 }
 
 #[test]
+fn keys_of_a_fair_queue_get_shares_by_their_weights() {
+    let Some(broker) = broker() else { return };
+    let mut wire = broker.connect(QUIET);
+    let set = wire.ask_json("QUEUE SET s mail order=fair weights=big:3");
+    assert_eq!(set["weights"], json!({"big": 3}), "{set}");
+    for key in ["small", "big"] {
+        for _ in 0..9 {
+            put(&mut wire, &format!("mail key={key}"), key);
+        }
+    }
+    let items = wire.take("mail max=8");
+    let big = items.iter().filter(|item| item.payload == b"big").count();
+    assert_eq!((big, items.len()), (6, 8));
+    let set = wire.ask_json("QUEUE SET s mail weights=");
+    assert_eq!(set.get("weights"), None, "{set}");
+    wire.expect_declined("QUEUE SET s mail weights=big:0\r\n", "invalid");
+}
+
+#[test]
 fn a_queue_shows_what_stands_where() {
     let Some(broker) = broker() else { return };
     let mut wire = broker.connect(QUIET);

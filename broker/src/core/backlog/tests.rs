@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::command::LeaseLimit;
 use super::super::eligible::{Profile, ProfileId};
+use super::super::limits::{Order, QueueSettings};
 use super::super::record::Phase;
 use super::super::task::tests::{row, spec};
 use super::*;
@@ -45,6 +46,13 @@ impl Stage {
 
     fn remove(&mut self, row: &TaskRow) {
         self.backlog.remove(row, &mut self.eligible);
+    }
+
+    fn set_fair(&mut self, is_fair: bool, weights: &[(&str, u32)]) {
+        let order = if is_fair { Order::Fair } else { Order::Deadline };
+        let weights = weights.iter().map(|(key, weight)| (name(key), *weight)).collect();
+        let settings = QueueSettings { order, weights, ..QueueSettings::default() };
+        self.backlog.set_order(&name("q"), &settings);
     }
 
     fn best(&self) -> Option<TaskId> {
@@ -225,7 +233,7 @@ fn keys_of_a_fair_queue_take_turns_however_much_one_has() {
     rows.extend((9..12).map(|task| ready(task, &small, 5)));
     for is_fair in [false, true] {
         let mut stage = Stage::new(&[]);
-        stage.backlog.set_fair(&name("q"), is_fair);
+        stage.set_fair(is_fair, &[]);
         stage.push_all(&rows);
         let expected = if is_fair {
             ["big", "small", "big", "small", "big", "small", "big"]
@@ -237,12 +245,33 @@ fn keys_of_a_fair_queue_take_turns_however_much_one_has() {
 }
 
 #[test]
+fn a_key_of_a_larger_weight_gets_so_much_more() {
+    let (big, small) = (keyed("q", "big"), keyed("q", "small"));
+    let mut rows: Vec<TaskRow> = (1..20).map(|task| ready(task, &big, 0)).collect();
+    rows.extend((20..40).map(|task| ready(task, &small, 5)));
+    let mut stage = Stage::new(&[]);
+    stage.set_fair(true, &[("big", 3)]);
+    stage.push_all(&rows);
+    let turns = shares(&mut stage, &rows, 12);
+    for (count, _) in turns.iter().enumerate() {
+        let granted = |key: &str| turns[..=count].iter().filter(|turn| *turn == key).count() as f64;
+        let (big, small) = (granted("big") / 3.0, granted("small"));
+        assert!((big - small).abs() <= 1.0 / 3.0 + 1.0, "{turns:?}");
+    }
+    assert_eq!(turns.iter().filter(|key| *key == "big").count(), 9, "{turns:?}");
+    // Other weights count from now on.
+    stage.set_fair(true, &[("small", 3)]);
+    let turns = shares(&mut stage, &rows, 12);
+    assert!(turns.iter().filter(|key| *key == "small").count() >= 8, "{turns:?}");
+}
+
+#[test]
 fn a_key_that_comes_back_has_saved_nothing_up() {
     let (busy, lazy) = (keyed("q", "busy"), keyed("q", "lazy"));
     let rows: Vec<TaskRow> = (1..100).map(|task| ready(task, &busy, 0)).collect();
     let late: Vec<TaskRow> = (100..110).map(|task| ready(task, &lazy, 9)).collect();
     let mut stage = Stage::new(&[]);
-    stage.backlog.set_fair(&name("q"), true);
+    stage.set_fair(true, &[]);
     stage.push_all(&rows);
     shares(&mut stage, &rows, 50);
     stage.push_all(&late);
@@ -259,7 +288,7 @@ fn lanes_of_one_key_stay_together_while_others_are_served() {
         Arc::new(spec)
     };
     let mut stage = Stage::new(&[]);
-    stage.backlog.set_fair(&name("q"), true);
+    stage.set_fair(true, &[]);
     stage.push(&ready(1, &lane_of(1), 0));
     // Others are served meanwhile: nobody was there for the slow key.
     for _ in 0..3 {
@@ -277,8 +306,8 @@ fn a_queue_can_become_fair_while_work_waits() {
     let mut stage = Stage::new(&[]);
     stage.push_all(&rows);
     shares(&mut stage, &rows, 2);
-    stage.backlog.set_fair(&name("q"), true);
+    stage.set_fair(true, &[]);
     assert_eq!(shares(&mut stage, &rows, 2), ["big", "small"]);
-    stage.backlog.set_fair(&name("q"), false);
+    stage.set_fair(false, &[]);
     assert_eq!(stage.best(), Some(TaskId(4)));
 }

@@ -272,6 +272,8 @@ pub struct QueueChange {
     pub rate: Option<Option<Rate>>,
     /// In which order its tasks go.
     pub order: Option<Order>,
+    /// Shares of keys, in place of all that were set; sorted by key.
+    pub weights: Option<Arc<[(Name, u32)]>>,
     /// How long completed and cancelled tasks are kept, in milliseconds.
     pub keep_ms: Option<u64>,
     /// How long dead letters are kept, in milliseconds; 0 means for ever.

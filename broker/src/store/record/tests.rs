@@ -221,7 +221,10 @@ fn keys_settings_and_counters_are_read_as_they_were_written() {
     let settings = |paused, leases_max, keep_dead_ms| {
         let order = if paused { Order::Fair } else { Order::Deadline };
         let rate = paused.then_some(Rate { grants: 7, period_ms: 1_000 });
-        let settings = QueueSettings { paused, leases_max, rate, order, keep_ms: 1, keep_dead_ms };
+        let weights = [(name("big"), 3), (name("bigger"), 1_000)];
+        let weights = weights.into_iter().filter(|_| paused).collect();
+        let settings =
+            QueueSettings { paused, leases_max, rate, order, weights, keep_ms: 1, keep_dead_ms };
         Record::Queue { queue: name("images"), settings }
     };
     let modes = [

@@ -9,7 +9,7 @@ use super::{Model, Outcome};
 
 impl Model {
     pub(super) fn settings(&self, queue: &Name) -> QueueSettings {
-        self.queues.get(queue).copied().unwrap_or_default()
+        self.queues.get(queue).cloned().unwrap_or_default()
     }
 
     pub(super) fn counts(&self, queue: &Name) -> QueueCounts {
@@ -89,6 +89,9 @@ impl Model {
         }
         if let Some(order) = change.order {
             settings.order = order;
+        }
+        if let Some(weights) = &change.weights {
+            settings.weights = weights.clone();
         }
         if let Some(keep_ms) = change.keep_ms {
             settings.keep_ms = keep_ms;
