@@ -7,6 +7,7 @@
 mod damage;
 mod doors;
 mod scene;
+mod writes;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -149,6 +149,11 @@ impl Broker {
         exit_of(&mut self.child).expect("the broker stops when asked to")
     }
 
+    /// There is room on the disk again, from the next start on.
+    pub fn lift_file_limit(&mut self) {
+        self.options.file_blocks = None;
+    }
+
     /// Start again, after `kill` or `terminate`, on the same data and the same TCP port.
     #[track_caller]
     pub fn start_again(&mut self) {
@@ -201,14 +206,21 @@ fn launch(
 }
 
 fn serve(options: &Options, folder: &Path, listen: SocketAddr, ports_file: &Path) -> Command {
-    let mut command = match options.descriptors {
-        None => Command::new(agentcom()),
-        Some(descriptors) => {
-            let mut shell = Command::new("sh");
-            let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
-            shell.arg("-c").arg(script).arg(agentcom());
-            shell
-        }
+    let mut limits = Vec::new();
+    if let Some(descriptors) = options.descriptors {
+        limits.push(format!("ulimit -n {descriptors}"));
+    }
+    if let Some(blocks) = options.file_blocks {
+        // Who ignores the signal gets an error from the write instead.
+        limits.push(format!("trap '' XFSZ && ulimit -f {blocks}"));
+    }
+    let mut command = if limits.is_empty() {
+        Command::new(agentcom())
+    } else {
+        let script = format!("{} && exec \"$0\" \"$@\"", limits.join(" && "));
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script).arg(agentcom());
+        shell
     };
     command.arg("serve");
     command.arg("--listen").arg(listen.to_string());

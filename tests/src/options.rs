@@ -9,6 +9,7 @@ pub struct Options {
     pub(crate) timeouts: Vec<(&'static str, u64)>,
     pub(crate) tasks: Vec<(&'static str, u64)>,
     pub(crate) descriptors: Option<u32>,
+    pub(crate) file_blocks: Option<u32>,
     pub(crate) token: Option<&'static str>,
     pub(crate) users: Vec<User>,
 }
@@ -51,6 +52,12 @@ impl Options {
     /// Let the process open at most `descriptors` files and sockets.
     pub fn descriptors(mut self, descriptors: u32) -> Self {
         self.descriptors = Some(descriptors);
+        self
+    }
+
+    /// Let no file of the process grow beyond so many blocks of 512 bytes, as a full disk would.
+    pub fn file_blocks(mut self, blocks: u32) -> Self {
+        self.file_blocks = Some(blocks);
         self
     }
 

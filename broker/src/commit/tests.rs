@@ -7,7 +7,7 @@ use super::turn::{Committer, Voice};
 use super::*;
 use crate::core::command::{
     Action, Attach, Command, Generation, LeaseOp, Name, Now, Patience, Push, Rejection, Reply,
-    RequestId, SessionId, Spec, Start, State, Submit, TaskEvent, TaskId,
+    RequestId, SessionId, Spec, Start, State, Submit, Take, TaskEvent, TaskId,
 };
 use crate::core::limits::QueueSettings;
 use crate::core::record::BodyKind;
@@ -194,6 +194,30 @@ fn a_failed_store_answers_everybody_and_delivers_nothing() {
         committer.turn([submit(5, "x"), show(6, 1), show(7, 2)], Now::default());
         assert_eq!(replies(&heard), ["5:unavailable", "6:ready", "7:not_found"]);
     }
+}
+
+#[test]
+fn who_waits_is_told_when_the_store_fails() {
+    let (store, ear, heard) = ear();
+    let mut committer = committer(&store, ear);
+    let wait = Command::Await { session: None, task: TaskId(1), timeout_ms: 60_000 };
+    let take = Take {
+        session: SessionId(5),
+        consumer: name("bob"),
+        identity: "login".into(),
+        queue: name("empty"),
+        max: 1,
+        wait_ms: 60_000,
+        lease_ms: None,
+    };
+    committer.turn([submit(1, "x"), request(2, wait)], Now::default());
+    committer.turn([request(3, Command::Take(take))], Now::default());
+    assert_eq!(replies(&heard), ["1:submitted"]);
+    store.fail_next_sync();
+    committer.turn([submit(4, "x")], Now::default());
+    assert_eq!(replies(&heard), ["4:uncertain", "2:unavailable", "3:unavailable"]);
+    committer.turn([submit(5, "x")], Now::default());
+    assert_eq!(replies(&heard), ["5:unavailable"], "and once is enough");
 }
 
 #[test]

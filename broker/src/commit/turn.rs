@@ -381,6 +381,11 @@ impl<S: Store, O: Voice> Committer<S, O> {
             };
             self.voice.reply(request, Err(rejection));
         }
+        // Nothing will happen any more that these wait for.
+        for request in self.core.waiting_requests() {
+            let reason = reason.clone();
+            self.voice.reply(request, Err(Rejection::Unavailable { reason }));
+        }
         self.batch.clear();
         self.refusing = Some(reason);
     }

@@ -259,6 +259,14 @@ impl Core {
         self.takes.len() + self.audience.len()
     }
 
+    /// Who they are, for when they wait in vain because nothing is granted any more. In order.
+    #[must_use]
+    pub fn waiting_requests(&self) -> Vec<RequestId> {
+        let mut waiting: Vec<_> = self.takes.requests().chain(self.audience.requests()).collect();
+        waiting.sort_unstable();
+        waiting
+    }
+
     fn apply(
         &mut self,
         command: Command,

@@ -36,6 +36,11 @@ impl Takes {
         self.queues.len()
     }
 
+    /// Who waits.
+    pub(super) fn requests(&self) -> impl Iterator<Item = RequestId> {
+        self.queues.keys().copied()
+    }
+
     fn add(&mut self, request: RequestId, take: Take, until: Tick) {
         self.queues.insert(request, take.queue.clone());
         self.by_session.entry(take.session).or_default().push(request);

@@ -40,6 +40,11 @@ impl Audience {
         self.awaits.len()
     }
 
+    /// Who waits for the end of a task.
+    pub(super) fn requests(&self) -> impl Iterator<Item = RequestId> {
+        self.awaits.keys().copied()
+    }
+
     fn add_await(&mut self, request: RequestId, awaiting: Awaiting) {
         if let Some(session) = awaiting.session {
             self.sessions.entry(session).or_default().awaits.push(request);
