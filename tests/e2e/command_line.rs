@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use agentcom_tests::{Broker, Options, oracle};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn broker() -> Option<Broker> {
     (!oracle::skips("it has no such commands")).then(|| Broker::start(Options::default()))
@@ -39,6 +39,29 @@ fn a_queue_is_filled_listed_taken_from_and_removed() {
     let dry = json(&broker.run_well(&["queue", "rm", "emails", "--dry-run", "--json"]));
     assert_eq!((&dry["tasks"], &dry["dry_run"]), (&1.into(), &true.into()));
     broker.run_well(&["queue", "rm", "emails"]);
+    assert_eq!(broker.run_well(&["queue", "ls", "--json"]), "");
+}
+
+#[test]
+fn a_queue_is_set_as_told_and_reset_by_removing_it() {
+    let Some(broker) = broker() else { return };
+    let set = ["queue", "set", "mail", "--json"];
+    let options = ["--rate", "100/1m", "--leases-max", "5", "--order", "fair", "--weights", "a=3"];
+    let view = json(&broker.run_well(&[&set[..], &options[..]].concat()));
+    for (key, value) in [
+        ("rate_max", json!(100)),
+        ("rate_ms", json!(60_000)),
+        ("leases_max", json!(5)),
+        ("order", json!("fair")),
+        ("weights", json!({"a": 3})),
+    ] {
+        assert_eq!(view[key], value, "{key} of {view}");
+    }
+    let view = json(&broker.run_well(&[&set[..], &["--rate", "none"]].concat()));
+    assert_eq!((view.get("rate_max"), &view["leases_max"]), (None, &json!(5)), "{view}");
+    assert_eq!(broker.run(&set).code, Some(1), "nothing to change");
+    assert_eq!(broker.run(&[&set[..], &["--rate", "fast"]].concat()).code, Some(2));
+    broker.run_well(&["queue", "rm", "mail"]);
     assert_eq!(broker.run_well(&["queue", "ls", "--json"]), "");
 }
 

@@ -13,6 +13,7 @@ mod publish;
 mod queue;
 mod reply;
 mod request;
+mod settings;
 mod shell;
 mod submission;
 mod subscribe;

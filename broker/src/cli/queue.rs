@@ -6,6 +6,7 @@ use agentcom_client::{Lease, Queue, QueueErrorKind, QueueSettings, QueueView};
 use serde_json::{Map, json};
 
 use super::output::{Output, insert_bytes};
+use super::settings::Settings;
 use super::submission::Submission;
 use super::table::Table;
 use super::{Common, Outcome, body, duration, time, view};
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     Put(Put),
     /// Take entries out of a queue: each is acknowledged once it is printed
     Take(Take),
+    /// Change settings of a queue: limits, shares of keys, how long entries are kept
+    Set(Settings),
     /// Give no entry of a queue to anybody; they may still be put
     Pause(Name),
     /// Give entries of a queue out again
@@ -115,6 +118,24 @@ pub(crate) async fn run(command: Command, common: &Common, output: &Output) -> O
             }
             take(leases, output).await
         }
+        Command::Set(settings) => {
+            let queue = client.queue(&settings.queue);
+            let nothing = "nothing to change; `agentcom queue set --help` lists the settings";
+            queue.set(settings.changes().ok_or(nothing)?).await?;
+            match queue.show().await {
+                // All as by default, and without entries it is not there.
+                Err(error) if error.kind() == QueueErrorKind::NoQueue => {
+                    let text = format!("queue {} is as every other", queue.name());
+                    output.result(&text, &json!({"queue": queue.name()}))?;
+                    Ok(())
+                }
+                found => {
+                    let found = found?;
+                    output.result(&show(&found, output), &view::queue_json(&found))?;
+                    Ok(())
+                }
+            }
+        }
         Command::Pause(Name { queue }) => {
             client.queue(&queue).pause().await?;
             output.result(&format!("queue {queue} is paused"), &json!({"paused": true}))?;
@@ -181,6 +202,11 @@ fn show(found: &QueueView, output: &Output) -> String {
     if let (Some(max), Some(period_ms)) = (found.rate_max, found.rate_ms) {
         let period = time::short(Duration::from_millis(period_ms));
         lines.push(format!("rate        {max} in {period}"));
+    }
+    lines.push(format!("order       {}", found.order));
+    if !found.weights.is_empty() {
+        let weights = found.weights.iter().map(|(key, weight)| format!("{key}={weight}"));
+        lines.push(format!("weights     {}", weights.collect::<Vec<_>>().join(",")));
     }
     lines.push(format!("keep        {}", time::short(Duration::from_millis(found.keep_ms))));
     let keep_dead = match found.keep_dead_ms {

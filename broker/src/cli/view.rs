@@ -267,5 +267,9 @@ pub(crate) fn queue_json(view: &QueueView) -> Value {
     if let (Some(max), Some(period_ms)) = (view.rate_max, view.rate_ms) {
         (value["rate_max"], value["rate_ms"]) = (json!(max), json!(period_ms));
     }
+    value["order"] = json!(view.order);
+    if !view.weights.is_empty() {
+        value["weights"] = json!(view.weights);
+    }
     value
 }
