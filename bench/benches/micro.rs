@@ -185,6 +185,9 @@ fn submit(needs: &[Name]) -> Command {
         total_ms: None,
     };
     let spec = Spec {
+        rates: Arc::default(),
+        placement: None,
+        has_headers: false,
         queue: Name::parse("bench").expect("a name"),
         key: None,
         needs: needs.into(),
@@ -197,6 +200,7 @@ fn submit(needs: &[Name]) -> Command {
     Command::Submit(Box::new(Submit {
         spec,
         payload: Arc::from([b'x'; 128]),
+        headers: None,
         start: Start::Now,
         dedup: None,
         after: Vec::new(),
@@ -228,6 +232,7 @@ fn core_apply(criterion: &mut Criterion) {
         identity: "bench".into(),
         capabilities: vec![name("gpu")],
         labels: Vec::new(),
+        capacity: Vec::new(),
         queues: Vec::new(),
         credit: 1,
         holding: Vec::new(),

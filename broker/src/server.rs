@@ -334,6 +334,7 @@ pub(crate) fn core_config(config: &Config) -> CoreConfig {
         grace_ms: milliseconds(config.tasks.grace),
         restart_grace_ms: milliseconds(config.tasks.restart_grace),
         cancel_ms: milliseconds(config.tasks.cancel),
+        starve_ms: milliseconds(config.tasks.starve),
         releases_max: u32::try_from(config.tasks.releases_max).unwrap_or(u32::MAX),
         queue_tasks_max: many(config.tasks.queue_tasks_max),
         open_tasks_max: many(config.tasks.open_tasks_max),

@@ -46,6 +46,9 @@ fn requests() -> Vec<Request> {
             total_ms: None,
         };
         let spec = Spec {
+            rates: Arc::default(),
+            placement: None,
+            has_headers: false,
             queue: name("q"),
             key: None,
             needs: [name("gpu")].into(),
@@ -57,7 +60,14 @@ fn requests() -> Vec<Request> {
         };
         let payload = payload.as_bytes().into();
         let (start, after) = (Start::Now, vec![]);
-        Command::Submit(Box::new(Submit { spec, payload, start, dedup: None, after }))
+        Command::Submit(Box::new(Submit {
+            spec,
+            payload,
+            headers: None,
+            start,
+            dedup: None,
+            after,
+        }))
     };
     let op = |task, action| {
         let (task, generation) = (TaskId(task), Generation(1));
@@ -71,6 +81,7 @@ fn requests() -> Vec<Request> {
             identity: "login".into(),
             capabilities: vec![name("gpu")],
             labels: vec![],
+            capacity: vec![],
             queues: vec![],
             credit: 3,
             holding: vec![],
@@ -514,6 +525,7 @@ fn a_store_of_version_1_goes_on() {
         identity: "anonymous".into(),
         capabilities: vec![name("gpu")],
         labels: vec![],
+        capacity: vec![],
         queues: vec![],
         credit: 9,
         holding,

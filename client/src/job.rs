@@ -1,5 +1,6 @@
 //! A task in the hands of this worker.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -79,6 +80,12 @@ impl Job {
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         &self.inner.offer.payload
+    }
+
+    /// What the submitter said about the payload ([`crate::TaskBuilder::header`]).
+    #[must_use]
+    pub fn headers(&self) -> &BTreeMap<String, String> {
+        &self.inner.offer.headers
     }
 
     /// Where an earlier attempt left off: what it last kept with [`Job::checkpoint`].

@@ -13,7 +13,7 @@ use crate::answer::{milliseconds, option};
 #[derive(Clone, PartialEq, Eq)]
 pub struct JobError {
     pub(crate) error: Bytes,
-    is_fatal: bool,
+    class: &'static str,
     retry_after: Option<Duration>,
 }
 
@@ -21,13 +21,22 @@ impl JobError {
     /// Another attempt may succeed.
     #[must_use]
     pub fn retry(error: impl Into<Bytes>) -> JobError {
-        JobError { error: error.into(), is_fatal: false, retry_after: None }
+        JobError { error: error.into(), class: "retry", retry_after: None }
     }
 
     /// No further attempt can help: the task is dead at once.
     #[must_use]
     pub fn fatal(error: impl Into<Bytes>) -> JobError {
-        JobError { error: error.into(), is_fatal: true, retry_after: None }
+        JobError { error: error.into(), class: "fatal", retry_after: None }
+    }
+
+    /// Whoever the work called wants fewer calls: no attempt is used up, the task is tried again
+    /// after this time, and until then nothing that has one of its rates
+    /// ([`crate::TaskBuilder::rate`]) is handed out.
+    #[must_use]
+    pub fn rate_limited(error: impl Into<Bytes>, retry_after: Duration) -> JobError {
+        let (error, class) = (error.into(), "rate_limited");
+        JobError { error, class, retry_after: Some(retry_after) }
     }
 
     /// Not before this time has passed, in whole milliseconds. Default: the broker's back-off.
@@ -38,9 +47,8 @@ impl JobError {
     }
 
     pub(crate) fn options(&self) -> [Option<String>; 2] {
-        let class = if self.is_fatal { "fatal" } else { "retry" };
         let after = self.retry_after.map(|after| option("retry_after_ms", milliseconds(after)));
-        [Some(option("class", class)), after]
+        [Some(option("class", self.class)), after]
     }
 }
 
@@ -58,7 +66,6 @@ impl<E: std::error::Error> From<E> for JobError {
 
 impl fmt::Debug for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let class = if self.is_fatal { "fatal" } else { "retry" };
-        write!(f, "JobError({class}: {})", String::from_utf8_lossy(&self.error))
+        write!(f, "JobError({}: {})", self.class, String::from_utf8_lossy(&self.error))
     }
 }

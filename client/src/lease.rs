@@ -1,5 +1,6 @@
 //! Entries taken from a queue, and their answers.
 
+use std::collections::BTreeMap;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -175,6 +176,12 @@ impl Lease {
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         &self.inner.offer.payload
+    }
+
+    /// What the submitter said about the payload ([`crate::TaskBuilder::header`]).
+    #[must_use]
+    pub fn headers(&self) -> &BTreeMap<String, String> {
+        &self.inner.offer.headers
     }
 
     /// Done: the entry is forgotten. After a lost connection it is said again on the next one, and

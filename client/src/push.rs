@@ -1,5 +1,6 @@
 //! What the broker says about tasks beside its answers, and who hears it.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub(crate) struct Offer {
     /// Number of the newest report on the task.
     pub(crate) progress_seq: u64,
     pub(crate) checkpoint: Option<Bytes>,
+    pub(crate) headers: BTreeMap<String, String>,
     pub(crate) payload: Bytes,
 }
 
@@ -50,10 +52,13 @@ impl Offer {
             |key: &str| fields.iter().find(|(found, _)| *found == key).map(|&(_, value)| value);
         let number = |key: &str| field(key).and_then(|value| value.parse::<u64>().ok());
         let size = |key: &str| number(key).and_then(|bytes| usize::try_from(bytes).ok());
-        // Answers, then the checkpoint, stand in front of the payload.
+        // Answers, then the checkpoint, then headers stand in front of the payload.
         let answers = size("answers_bytes").filter(|&bytes| bytes <= body.len()).unwrap_or(0);
         let body = chunk.slice_ref(&body[answers..]);
         let split = size("checkpoint_bytes").filter(|&bytes| bytes <= body.len());
+        let checkpoint = split.map(|bytes| body.slice(..bytes));
+        let body = body.slice(split.unwrap_or(0)..);
+        let split = size("headers_bytes").filter(|&bytes| bytes <= body.len()).unwrap_or(0);
         Offer {
             task,
             generation,
@@ -61,8 +66,9 @@ impl Offer {
             attempt: number("attempt").and_then(|number| number.try_into().ok()).unwrap_or(1),
             lease: number("lease_ms").map_or(LEASE_DEFAULT, Duration::from_millis),
             progress_seq: number("progress_seq").unwrap_or(0),
-            checkpoint: split.map(|bytes| body.slice(..bytes)),
-            payload: body.slice(split.unwrap_or(0)..),
+            checkpoint,
+            headers: serde_json::from_slice(&body[..split]).unwrap_or_default(),
+            payload: body.slice(split..),
         }
     }
 }
@@ -155,6 +161,16 @@ mod tests {
         let found = offer(&[("answers_bytes", "5"), ("checkpoint_bytes", "1")]);
         let parts = (found.checkpoint.as_deref(), &found.payload[..]);
         assert_eq!(parts, (Some(&b"3"[..]), &b"hello"[..]));
+    }
+
+    #[test]
+    fn headers_stand_right_before_the_payload() {
+        let body = Bytes::from_static(br#"page 3{"type":"text"}hello"#);
+        let sizes = [("checkpoint_bytes", "6"), ("headers_bytes", "15")];
+        let found = Offer::slice(&body, (17, 2), &sizes, &body);
+        assert_eq!(found.checkpoint.as_deref(), Some(&b"page 3"[..]));
+        assert_eq!(found.headers.get("type").map(String::as_str), Some("text"));
+        assert_eq!(&found.payload[..], b"hello");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use crate::answer::Granted;
 
 /// Longest list of leases on the line of a `WORKER START`, in bytes. The broker's lines end at
-/// 4 KiB by default, and the worker's capabilities, labels and queues have to fit in as well.
+/// 4 KiB by default, and the worker's capabilities, labels, capacity and queues have to fit in as well.
 const HOLDING_BYTES_MAX: usize = 2048;
 
 /// The broker's answer to what a worker says it holds.

@@ -64,7 +64,7 @@ impl Dedup {
 }
 
 /// What can be said about an entry of a queue (docs/protocol.md).
-const PUT_OPTIONS: [&str; 10] = [
+const PUT_OPTIONS: [&str; 13] = [
     "priority",
     "attempts",
     "lease_ms",
@@ -75,6 +75,9 @@ const PUT_OPTIONS: [&str; 10] = [
     "dedup_mode",
     "dedup_ms",
     "debounce_max_ms",
+    "limits",
+    "rates",
+    "headers",
 ];
 
 /// A task that is kept.
@@ -134,6 +137,61 @@ impl TaskBuilder {
     pub fn labels<I: IntoIterator<Item: Into<String>>>(self, tests: I) -> TaskBuilder {
         let tests: Vec<String> = tests.into_iter().map(Into::into).collect();
         self.set("labels", json!(tests))
+    }
+
+    /// What it uses of its agent's [`crate::WorkerBuilder::capacity`] as long as it is held: it
+    /// goes to an agent that has so much left. May be called for up to 8 resources. Default:
+    /// nothing.
+    ///
+    /// ```no_run
+    /// # fn example(client: agentcom_client::Client) {
+    /// let task = client.tasks().submit("train").uses("gpu", 2).uses("mem", 64);
+    /// # }
+    /// ```
+    pub fn uses(self, resource: impl Into<String>, amount: u32) -> TaskBuilder {
+        self.add("uses", resource, json!(amount))
+    }
+
+    /// Of several idle agents, it goes to one whose labels pass these tests, written as those of
+    /// [`TaskBuilder::labels`]; `5:ssd` counts five times as much as `ssd`. Up to 8. Default: to
+    /// the one that has been without work for longest.
+    pub fn prefer<I: IntoIterator<Item: Into<String>>>(self, tests: I) -> TaskBuilder {
+        let tests: Vec<String> = tests.into_iter().map(Into::into).collect();
+        self.set("prefer", json!(tests))
+    }
+
+    /// It is for this agent and nobody else. Default: for whoever can do it.
+    pub fn assign_to(self, agent: impl Into<String>) -> TaskBuilder {
+        self.set("assign_to", json!(agent.into()))
+    }
+
+    /// It is for this agent, and for whoever can do it once it waited for so long, 1 s to 1 year.
+    pub fn assign_to_for(self, agent: impl Into<String>, time: Duration) -> TaskBuilder {
+        self.assign_to(agent).set("assign_ms", json!(milliseconds(time)))
+    }
+
+    /// When it was set aside for an answer and goes on, the agent that set it aside goes before
+    /// others for so long, up to a day. Default: not at all.
+    pub fn sticky(self, time: Duration) -> TaskBuilder {
+        self.set("sticky_ms", json!(milliseconds(time)))
+    }
+
+    /// It is handed out while fewer than so many tasks with a limit of this name are held, in
+    /// whatever queues. May be called for up to 4 limits. Default: none.
+    pub fn limit(self, name: impl Into<String>, leases: u32) -> TaskBuilder {
+        self.add("limits", name, json!(leases))
+    }
+
+    /// At most so many tasks with this same rate are handed out in any stretch of time of this
+    /// length, up to an hour. May be called for up to 4 rates. Default: none.
+    pub fn rate(self, name: impl Into<String>, tasks: u32, per: Duration) -> TaskBuilder {
+        self.add("rates", name, json!(format!("{tasks}/{}", milliseconds(per))))
+    }
+
+    /// A header: something about the payload, such as its content type. Up to 20, each value up to
+    /// 256 printable characters. Default: none.
+    pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> TaskBuilder {
+        self.add("headers", name, json!(value.into()))
     }
 
     /// How urgent it is. Default: [`Priority::NORMAL`].
@@ -224,6 +282,13 @@ impl TaskBuilder {
         self
     }
 
+    /// One more member of an option that is an object.
+    fn add(mut self, key: &str, name: impl Into<String>, value: Value) -> TaskBuilder {
+        let members = self.options.entry(key).or_insert_with(|| json!({}));
+        members[name.into()] = value;
+        self
+    }
+
     fn set(mut self, key: &str, value: Value) -> TaskBuilder {
         self.options.insert(key.to_owned(), value);
         self
@@ -252,6 +317,11 @@ impl TaskBuilder {
                     items?.join(",")
                 }
                 Value::String(text) => word(key, text)?.to_owned(),
+                Value::Object(members) => {
+                    let members: Result<Vec<String>, Trouble> =
+                        members.iter().map(|(name, value)| member(key, name, value)).collect();
+                    members?.join(",")
+                }
                 other => other.to_string(),
             };
             words.push(format!("{key}={value}"));
@@ -291,6 +361,33 @@ impl TaskBuilder {
         let granted = shared.ask(self.verb(), &words, body, Terms::default()).await?;
         Ok(submitted(&granted)?)
     }
+}
+
+/// A member of an object on a line. Values of headers may hold what a word may not.
+fn member(key: &str, name: &str, value: &Value) -> Result<String, Trouble> {
+    let name = list_item(key, name)?;
+    Ok(match value {
+        Value::String(text) if key == "headers" => format!("{name}:{}", percent_encoded(text)),
+        Value::String(text) => format!("{name}:{}", list_item(key, text)?),
+        other => format!("{name}:{other}"),
+    })
+}
+
+/// The way of W3C baggage: what would end a word or an item is written as `%20`.
+fn percent_encoded(text: &str) -> String {
+    let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && c != ',' && c != '%';
+    let mut encoded = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_plain(c) {
+            encoded.push(c);
+        } else {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                encoded.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    encoded
 }
 
 /// An item of a list on a line.

@@ -26,6 +26,8 @@ pub struct TaskEvent {
     pub progress: Option<Progress>,
     /// The task that it waits for and that ended badly: it will not run unless that one does.
     pub blocked_by: Option<TaskId>,
+    /// It was set aside for too long already; somebody should look after it before it is given up.
+    pub is_escalated: bool,
 }
 
 /// One report on running work.
@@ -59,6 +61,7 @@ impl TaskEvent {
             progress: number("progress_seq")
                 .map(|seq| Progress { seq, data: chunk.slice_ref(body) }),
             blocked_by: number("blocked_by").map(TaskId),
+            is_escalated: field("escalated") == Some("true"),
         }
     }
 
@@ -73,6 +76,7 @@ impl TaskEvent {
             agent: view.agent.clone(),
             progress: None,
             blocked_by: view.after.iter().find(|after| after.is_blocked).map(|after| after.task),
+            is_escalated: false,
         }
     }
 }

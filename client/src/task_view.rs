@@ -1,5 +1,6 @@
 //! Everything worth showing about one task, as the broker shows it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -114,6 +115,12 @@ pub struct TaskView {
     pub priority: Priority,
     /// Capabilities that an agent must have.
     pub needs: Vec<String>,
+    /// What it uses of its agent's capacity.
+    pub uses: BTreeMap<String, u32>,
+    /// The agent that it is for alone.
+    pub assign_to: Option<String>,
+    /// Until when it is for that agent alone, in milliseconds since 1970 (UTC); for ever if absent.
+    pub assign_until_ms: Option<u64>,
     /// Who has it now, or had it last.
     pub agent: Option<String>,
     /// Attempts that failed.
@@ -144,6 +151,8 @@ pub struct TaskView {
     pub is_cancelling: bool,
     /// The bytes that were submitted.
     pub payload: Bytes,
+    /// What was submitted about them.
+    pub headers: BTreeMap<String, String>,
     /// What its agent last reported.
     pub progress: Option<Bytes>,
     /// The number of that report; 0 if there was none.
@@ -199,6 +208,10 @@ struct Json {
     priority: u8,
     #[serde(default)]
     needs: Vec<String>,
+    #[serde(default)]
+    uses: BTreeMap<String, u32>,
+    assign_to: Option<String>,
+    assign_until_ms: Option<u64>,
     agent: Option<String>,
     #[serde(default)]
     attempts: u32,
@@ -227,6 +240,8 @@ struct Json {
     cancelling: bool,
     payload: Option<String>,
     payload_base64: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     progress: Option<String>,
     progress_base64: Option<String>,
     #[serde(default)]
@@ -285,6 +300,9 @@ impl TryFrom<Json> for TaskView {
             event_seq: json.seq,
             priority: Priority(json.priority),
             needs: json.needs,
+            uses: json.uses,
+            assign_to: json.assign_to,
+            assign_until_ms: json.assign_until_ms,
             agent: json.agent,
             attempts: json.attempts,
             attempts_max: json.attempts_max,
@@ -300,6 +318,7 @@ impl TryFrom<Json> for TaskView {
             after: json.after.into_iter().map(AfterView::from).collect(),
             is_cancelling: json.cancelling,
             payload: bytes(json.payload, json.payload_base64)?.unwrap_or_default(),
+            headers: json.headers,
             progress: bytes(json.progress, json.progress_base64)?,
             progress_seq: json.progress_seq,
             result: bytes(json.result, json.result_base64)?,

@@ -29,6 +29,7 @@ pub struct WorkerBuilder {
     agent: String,
     can: Vec<String>,
     labels: Vec<String>,
+    capacity: Vec<String>,
     queues: Vec<String>,
     concurrency: usize,
     drain_timeout: Duration,
@@ -41,6 +42,7 @@ impl WorkerBuilder {
             agent,
             can: Vec::new(),
             labels: Vec::new(),
+            capacity: Vec::new(),
             queues: Vec::new(),
             concurrency: 1,
             drain_timeout: Duration::from_secs(30),
@@ -68,6 +70,24 @@ impl WorkerBuilder {
     {
         let labels = labels.into_iter().map(|(label, value)| format!("{label}:{value}"));
         self.labels = labels.collect();
+        self
+    }
+
+    /// How much it has of what tasks use up ([`crate::TaskBuilder::uses`]): it holds no more tasks
+    /// at once than fit. Default: nothing.
+    ///
+    /// ```no_run
+    /// # fn example(client: agentcom_client::Client) {
+    /// let worker = client.worker("alice").capacity([("gpu", 2), ("mem", 64)]).concurrency(9);
+    /// # }
+    /// ```
+    pub fn capacity<I, R>(mut self, resources: I) -> WorkerBuilder
+    where
+        I: IntoIterator<Item = (R, u32)>,
+        R: std::fmt::Display,
+    {
+        let resources = resources.into_iter().map(|(name, amount)| format!("{name}:{amount}"));
+        self.capacity = resources.collect();
         self
     }
 
@@ -149,6 +169,8 @@ impl WorkerBuilder {
         let mut about = vec![word("the agent's name", &self.agent)?.to_owned()];
         about.extend(word_list("a capability", &self.can)?.map(|can| option("can", can)));
         about.extend(word_list("a label", &self.labels)?.map(|labels| option("labels", labels)));
+        let capacity = word_list("a resource", &self.capacity)?;
+        about.extend(capacity.map(|capacity| option("capacity", capacity)));
         about.push(option("credit", self.concurrency));
         let queues = word_list("a queue", &self.queues)?.map(|queues| option("queues", queues));
         Ok(Greeting { about, queues })

@@ -43,6 +43,32 @@ async fn a_task_is_submitted_with_its_options() {
 }
 
 #[tokio::test]
+async fn what_is_said_by_name_is_a_list_on_the_line() {
+    let broker = Broker::agentcom().await;
+    let (client, mut peer) = broker.client(ConnectOptions::new()).await;
+    let submit = client
+        .tasks()
+        .submit("train")
+        .uses("gpu", 2)
+        .uses("mem", 64)
+        .prefer(["5:ssd", "mem>=64"])
+        .assign_to_for("alice", Duration::from_secs(60))
+        .sticky(Duration::from_secs(5))
+        .limit("repo", 1)
+        .rate("api", 60, Duration::from_secs(60))
+        .header("note", "50 %, größer");
+    let script = async {
+        let options = "assign_ms=60000 assign_to=alice headers=note:50%20%25%2C%20größer \
+            limits=repo:1 prefer=5:ssd,mem>=64 rates=api:60/60000 sticky_ms=5000 uses=gpu:2,mem:64";
+        let tag = peer.expect_verb("TASK SUBMIT", &format!("train {options} 0")).await;
+        peer.expect("").await;
+        peer.say(&format!("OK {tag} task=17 state=ready generation=0")).await;
+    };
+    let (kept, ()) = tokio::join!(async { submit.await }, script);
+    assert_eq!(kept.expect("submitted").task, TaskId(17));
+}
+
+#[tokio::test]
 async fn a_declined_request_has_the_kind_of_its_code() {
     let broker = Broker::agentcom().await;
     let (client, mut peer) = broker.client(ConnectOptions::new()).await;

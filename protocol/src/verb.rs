@@ -120,7 +120,13 @@ struct Row {
 const SUBMIT_OPTIONS: &[&str] = &[
     "needs",
     "labels",
+    "uses",
+    "prefer",
+    "assign_to",
+    "assign_ms",
+    "sticky_ms",
     "limits",
+    "rates",
     "priority",
     "attempts",
     "lease_ms",
@@ -136,11 +142,13 @@ const SUBMIT_OPTIONS: &[&str] = &[
     "dedup_ms",
     "debounce_max_ms",
     "after",
+    "headers",
 ];
 
 /// What may be said about a task that anybody can do.
 const PUT_OPTIONS: &[&str] = &[
     "limits",
+    "rates",
     "priority",
     "attempts",
     "lease_ms",
@@ -151,6 +159,7 @@ const PUT_OPTIONS: &[&str] = &[
     "dedup_mode",
     "dedup_ms",
     "debounce_max_ms",
+    "headers",
 ];
 
 /// What may be changed about a task.
@@ -178,7 +187,13 @@ const SCHEDULE_OPTIONS: &[&str] = &[
     "paused",
     "needs",
     "labels",
+    "uses",
+    "prefer",
+    "assign_to",
+    "assign_ms",
+    "sticky_ms",
     "limits",
+    "rates",
     "priority",
     "key",
     "attempts",
@@ -428,7 +443,7 @@ const ROWS: &[Row] = &[
         family: "WORKER",
         action: "START",
         arguments: &["agent"],
-        options: &["can", "labels", "queues", "credit", "holding"],
+        options: &["can", "labels", "capacity", "queues", "credit", "holding"],
         body: Body::None,
         meaning: "take work as an agent on this connection: OFFER lines follow",
         example: "WORKER START 8 alice can=gpu,png credit=2\\r\\n",

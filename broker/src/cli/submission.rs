@@ -18,6 +18,15 @@ pub(crate) struct Submission {
     /// Not before this has passed
     #[arg(long, value_parser = duration::parse)]
     delay: Option<Duration>,
+    /// At most so many that have this limit are held at once, such as repo:1
+    #[arg(long = "limit", value_delimiter = ',', value_name = "NAME:HELD", value_parser = pair)]
+    limits: Vec<(String, u32)>,
+    /// At most so many that have this rate are handed out in a time, such as api:60/1m
+    #[arg(long = "rate", value_delimiter = ',', value_name = "NAME:TASKS/TIME", value_parser = rate)]
+    rates: Vec<(String, u32, Duration)>,
+    /// Something about the body, such as Content-Type:text/plain; may be given several times
+    #[arg(long = "header", value_name = "NAME:VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
     /// Whose work it is: keys of one queue get even shares
     #[arg(long)]
     key: Option<String>,
@@ -54,7 +63,17 @@ const DEBOUNCES: u32 = 10;
 impl Submission {
     /// `task` with these options.
     pub(crate) fn apply(self, mut task: TaskBuilder) -> TaskBuilder {
-        let Submission { priority, attempts, delay, key, dedup, dedup_mode, dedup_for } = self;
+        let Submission { priority, attempts, delay, limits, rates, headers, key, .. } = self;
+        let Submission { dedup, dedup_mode, dedup_for, .. } = self;
+        for (name, leases) in limits {
+            task = task.limit(name, leases);
+        }
+        for (name, tasks, per) in rates {
+            task = task.rate(name, tasks, per);
+        }
+        for (name, value) in headers {
+            task = task.header(name, value);
+        }
         if let Some(priority) = priority {
             task = task.priority(priority);
         }
@@ -82,6 +101,29 @@ impl Submission {
         }
         task
     }
+}
+
+/// `gpu:2`
+pub(crate) fn pair(text: &str) -> Result<(String, u32), String> {
+    let pair = text.split_once(':').and_then(|(name, number)| {
+        Some((name.to_owned(), number.parse().ok().filter(|number| *number > 0)?))
+    });
+    pair.ok_or_else(|| format!("{text:?} is no name with a number behind it, such as gpu:2"))
+}
+
+/// `api:60/1m`
+fn rate(text: &str) -> Result<(String, u32, Duration), String> {
+    let rate = text.split_once(':').and_then(|(name, rate)| {
+        let (tasks, per) = rate.split_once('/')?;
+        Some((name.to_owned(), tasks.parse().ok()?, duration::parse(per).ok()?))
+    });
+    rate.ok_or_else(|| format!("{text:?} is no name:tasks/time, such as api:60/1m"))
+}
+
+/// `Content-Type:text/plain`
+fn header(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+    pair.ok_or_else(|| format!("{text:?} is no name:value"))
 }
 
 fn priority(text: &str) -> Result<Priority, String> {

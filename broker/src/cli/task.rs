@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 
 use super::output::Output;
-use super::submission::Submission;
+use super::submission::{Submission, pair};
 use super::{Common, Outcome, body, duration, view};
 
 // Commands of `task`. Not a doc comment: clap would print it as the description of `task`.
@@ -55,6 +55,21 @@ pub(crate) struct Submit {
     /// Tests that an agent's labels must pass, such as os=linux or mem>=16
     #[arg(long, value_delimiter = ',')]
     labels: Vec<String>,
+    /// What it uses of its agent's capacity, such as gpu:1; may be given several times
+    #[arg(long, value_delimiter = ',', value_name = "NAME:AMOUNT", value_parser = pair)]
+    uses: Vec<(String, u32)>,
+    /// Tests that a good agent's labels pass, such as ssd or 5:mem>=16
+    #[arg(long, value_delimiter = ',', value_name = "[WEIGHT:]TEST")]
+    prefer: Vec<String>,
+    /// The agent that it is for
+    #[arg(long, value_name = "AGENT")]
+    assign_to: Option<String>,
+    /// How long it is for that agent alone; for ever if absent
+    #[arg(long, requires = "assign_to", value_parser = duration::parse)]
+    assign_for: Option<Duration>,
+    /// How long the agent that set it aside goes before others when it goes on
+    #[arg(long, value_parser = duration::parse)]
+    sticky: Option<Duration>,
     /// How long an agent may be silent before the task goes to another
     #[arg(long, value_parser = duration::parse)]
     lease: Option<Duration>,
@@ -196,7 +211,18 @@ async fn submit(arguments: Submit, common: &Common, output: &Output) -> Outcome 
     let body = body::read(arguments.body.as_deref())?;
     let client = common.connect().await?;
     let mut task = client.tasks().submit(arguments.queue).payload(body);
-    task = task.needs(arguments.needs).labels(arguments.labels);
+    task = task.needs(arguments.needs).labels(arguments.labels).prefer(arguments.prefer);
+    for (resource, amount) in arguments.uses {
+        task = task.uses(resource, amount);
+    }
+    task = match (arguments.assign_to, arguments.assign_for) {
+        (Some(agent), Some(time)) => task.assign_to_for(agent, time),
+        (Some(agent), None) => task.assign_to(agent),
+        _ => task,
+    };
+    if let Some(sticky) = arguments.sticky {
+        task = task.sticky(sticky);
+    }
     if let Some(lease) = arguments.lease {
         task = task.lease(lease);
     }

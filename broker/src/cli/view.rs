@@ -27,6 +27,15 @@ pub(crate) fn task_text(view: &TaskView, output: &Output) -> String {
     if !view.needs.is_empty() {
         line("needs", view.needs.join(", "));
     }
+    if !view.uses.is_empty() {
+        let uses = view.uses.iter().map(|(name, amount)| format!("{amount} {name}"));
+        line("uses", uses.collect::<Vec<String>>().join(", "));
+    }
+    if let Some(agent) = &view.assign_to {
+        let until = view.assign_until_ms.map(time::relative);
+        let until = until.map_or_else(String::new, |until| format!(", {until}"));
+        line("only for", format!("{agent}{until}"));
+    }
     if !view.after.is_empty() {
         let edges: Vec<String> = view.after.iter().map(edge_text).collect();
         line("after", edges.join(", "));
@@ -47,6 +56,9 @@ pub(crate) fn task_text(view: &TaskView, output: &Output) -> String {
     }
     if let Some(cancelled) = &view.cancelled {
         line("called off", cancelled.clone());
+    }
+    for (name, value) in &view.headers {
+        line("header", format!("{name}: {value}"));
     }
     for (name, bytes) in byte_fields(view) {
         if let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) {
@@ -123,6 +135,7 @@ pub(crate) fn task_json(view: &TaskView) -> Value {
         ("agent", &view.agent),
         ("dead", &view.dead),
         ("cancelled", &view.cancelled),
+        ("assign_to", &view.assign_to),
     ] {
         if let Some(text) = text {
             insert(key, json!(text));
@@ -130,6 +143,15 @@ pub(crate) fn task_json(view: &TaskView) -> Value {
     }
     if let Some(due_ms) = view.due_ms {
         insert("due_ms", json!(due_ms));
+    }
+    if let Some(until_ms) = view.assign_until_ms {
+        insert("assign_until_ms", json!(until_ms));
+    }
+    if !view.uses.is_empty() {
+        insert("uses", json!(view.uses));
+    }
+    if !view.headers.is_empty() {
+        insert("headers", json!(view.headers));
     }
     if view.is_cancelling {
         insert("cancelling", json!(true));
@@ -221,6 +243,9 @@ pub(crate) fn event_text(event: &TaskEvent) -> String {
     if let Some(task) = event.blocked_by {
         line.push_str(&format!("  blocked by task {task}, which ended badly"));
     }
+    if event.is_escalated {
+        line.push_str("  escalated: its time was over once");
+    }
     line.trim_end().to_owned()
 }
 
@@ -238,6 +263,9 @@ pub(crate) fn event_json(event: &TaskEvent) -> Value {
     }
     if let Some(task) = event.blocked_by {
         insert("blocked_by", json!(task.0));
+    }
+    if event.is_escalated {
+        insert("escalated", json!(true));
     }
     if let Some(progress) = &event.progress {
         insert("progress_seq", json!(progress.seq));

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::output::Output;
 use super::shell::{Ran, Shell};
+use super::submission::pair;
 use super::{Common, Outcome, complain, duration};
 
 /// Arguments of `worker`.
@@ -20,6 +21,9 @@ pub(crate) struct Arguments {
     /// Labels and their values, such as os:linux
     #[arg(long, value_delimiter = ',', value_parser = label)]
     labels: Vec<(String, String)>,
+    /// How much it has of what tasks use, such as gpu:2
+    #[arg(long, value_delimiter = ',', value_name = "NAME:AMOUNT", value_parser = pair)]
+    capacity: Vec<(String, u32)>,
     /// A queue to work on; may be given several times; all queues if absent
     #[arg(long = "queue", value_name = "QUEUE")]
     queues: Vec<String>,
@@ -29,7 +33,7 @@ pub(crate) struct Arguments {
     /// How long running tasks may take to finish after Ctrl-C; then they are handed back
     #[arg(long, default_value = "30s", value_parser = duration::parse)]
     drain: Duration,
-    /// Run this in a shell for each task: the body is its stdin, and its stdout the result. Exit
+    /// Run this in a shell for each task: the body is its stdin, headers are in $AGENTCOM_HEADERS, and its stdout the result. Exit
     /// code 75 (or a signal) asks for another attempt, any other but 0 fails the task for good, with
     /// stderr as the error. A task that is called off has its command killed
     #[arg(long, value_name = "COMMAND")]
@@ -41,12 +45,13 @@ const CODE_RETRY: i32 = 75;
 
 /// Work until Ctrl-C or a termination signal; then finish what runs.
 pub(crate) async fn run(arguments: Arguments, common: &Common, output: &Output) -> Outcome {
-    let Arguments { agent, can, labels, queues, concurrency, drain, exec } = arguments;
+    let Arguments { agent, can, labels, capacity, queues, concurrency, drain, exec } = arguments;
     let client = common.connect_for_long().await?;
     let worker = client
         .worker(agent)
         .can(can)
         .labels(labels)
+        .capacity(capacity)
         .queues(queues)
         .concurrency(concurrency.into())
         .drain_timeout(drain)
@@ -66,6 +71,7 @@ async fn work(client: Client, shell: Shell, output: Output, job: Job) -> Result<
         ("AGENTCOM_TASK", job.task().to_string()),
         ("AGENTCOM_QUEUE", job.queue().to_owned()),
         ("AGENTCOM_ATTEMPT", job.attempt().to_string()),
+        ("AGENTCOM_HEADERS", json!(job.headers()).to_string()),
     ];
     let ran = shell.run(job.payload().clone(), &environment, job.cancelled()).await?;
     let Some(ran) = ran else {

@@ -94,6 +94,9 @@ pub(crate) fn submit_to(queue: &str, id: u64) -> Request {
         total_ms: None,
     };
     let spec = Spec {
+        rates: Arc::default(),
+        placement: None,
+        has_headers: false,
         queue: name(queue),
         key: None,
         needs: Arc::default(),
@@ -104,7 +107,8 @@ pub(crate) fn submit_to(queue: &str, id: u64) -> Request {
         patience,
     };
     let payload = Arc::default();
-    let submit = Submit { spec, payload, start: Start::Now, dedup: None, after: vec![] };
+    let submit =
+        Submit { spec, payload, headers: None, start: Start::Now, dedup: None, after: vec![] };
     request(id, Command::Submit(Box::new(submit)))
 }
 
@@ -115,6 +119,7 @@ fn attach(id: u64) -> Request {
         identity: "login".into(),
         capabilities: vec![],
         labels: vec![],
+        capacity: vec![],
         queues: vec![],
         credit: 1,
         holding: vec![],

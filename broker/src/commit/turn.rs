@@ -326,6 +326,11 @@ impl<S: Store, O: Voice> Committer<S, O> {
         };
         let payload = self.body(offer.task, BodyKind::Payload)?;
         offer.payload = payload.ok_or_else(|| missing("payload"))?;
+        if offer.headers.is_some() {
+            let headers = self.body(offer.task, BodyKind::Headers)?;
+            let headers = headers.ok_or_else(|| missing("headers"))?;
+            offer.headers = Some(headers).filter(|headers| !headers.is_empty());
+        }
         if offer.checkpoint_seq.is_some() {
             let checkpoint = self.body(offer.task, BodyKind::Checkpoint)?;
             offer.checkpoint = Some(checkpoint.ok_or_else(|| missing("checkpoint"))?);
@@ -364,7 +369,9 @@ impl<S: Store, O: Voice> Committer<S, O> {
         let body = |kind| self.body(view.task, kind).map_err(|error| self.unreadable(&error));
         let payload = body(BodyKind::Payload)?.unwrap_or_default();
         let result = if view.state.is_terminal() { body(BodyKind::Result)? } else { None };
+        let headers = if view.has_headers { body(BodyKind::Headers)? } else { None };
         self.batch.shown_bytes += payload.len() + result.as_ref().map_or(0, |result| result.len());
+        view.headers = headers.filter(|headers| !headers.is_empty());
         (view.payload, view.result) = (payload, result);
         Ok(())
     }

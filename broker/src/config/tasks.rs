@@ -24,6 +24,9 @@ settings! {
         /// How long a holder that is asked to stop may take, unless whoever asks says otherwise.
         /// 30 s: an agent finishes a step and writes down where it stood.
         "cancel_ms" cancel: Duration = Duration::from_millis(30_000), in 0..=DAY;
+        /// How long a task may be overtaken by tasks that need less of an agent's capacity; then one
+        /// agent keeps room for it. 30 s: most of what runs ends sooner, and keeping room costs.
+        "starve_ms" starve: Duration = Duration::from_millis(30_000), in 0..=DAY;
         /// Times that a task may be handed back. 100: handing back costs no attempt, so this is
         /// what ends a task that everybody only passes on.
         "releases_max" releases_max: usize = 100, in 1..=1_000_000;

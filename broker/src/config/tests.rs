@@ -111,8 +111,8 @@ fn an_unknown_key_names_the_line_and_what_was_probably_meant() {
         (
             "[tasks]\nretries = 1",
             "a.toml:2: there is no setting `tasks.retries`; known are tasks.offer_ms, \
-             tasks.grace_ms, tasks.restart_grace_ms, tasks.cancel_ms, tasks.releases_max, \
-             tasks.queue_tasks_max, tasks.open_tasks_max, tasks.waiting_max, tasks.watches_max",
+             tasks.grace_ms, tasks.restart_grace_ms, tasks.cancel_ms, tasks.starve_ms, \
+             tasks.releases_max, tasks.queue_tasks_max, tasks.open_tasks_max, tasks.waiting_max, tasks.watches_max",
         ),
     ] {
         refuses(file, complaint);

@@ -12,13 +12,14 @@
 //!
 //! This file knows who could take a lease; which task it should be is the backlog's business.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use super::bits::Bits;
-use super::command::{Attach, Name, SessionId, TaskId, Tick, Why};
+use super::command::{Attach, Name, Resource, SessionId, TaskId, Tick, Why};
 use super::eligible::{Eligible, Profile, ProfileId};
 use super::lane::Lane;
 use super::limits::{SUSPICION_MS, SUSPICION_MS_MAX};
@@ -40,6 +41,8 @@ pub(super) struct Agent {
     /// What kind of agent it is, while a session speaks for it.
     profile: Option<ProfileId>,
     credit: u32,
+    /// What its leases use up, of what they use anything of.
+    used: Vec<(Name, u64)>,
     trust: Trust,
     /// When it was granted something last, in grants of the whole core.
     granted: u64,
@@ -78,6 +81,7 @@ impl Agent {
             watch: None,
             profile: None,
             credit: 0,
+            used: Vec::new(),
             trust: Trust::Trusted,
             granted: 0,
             holder: None,
@@ -101,6 +105,47 @@ impl Agent {
         }
     }
 
+    /// What kind of agent it is, while a session speaks for it.
+    pub(super) fn profile(&self) -> Option<ProfileId> {
+        self.profile
+    }
+
+    /// How much of something its leases use.
+    pub(super) fn used(&self, resource: &Name) -> u64 {
+        self.used.iter().find(|(name, _)| name == resource).map_or(0, |(_, used)| *used)
+    }
+
+    /// Whether its leases use anything.
+    pub(super) fn is_laden(&self) -> bool {
+        !self.used.is_empty()
+    }
+
+    /// Whether it can be expected to take more, if not now then when it has finished something.
+    pub(super) fn is_willing(&self) -> bool {
+        let is_silent = matches!(self.trust, Trust::Suspect { .. });
+        self.session().is_some() && self.credit > 0 && !is_silent
+    }
+
+    fn load(&mut self, resources: &[Resource]) {
+        for Resource { name, amount } in resources {
+            match self.used.iter_mut().find(|(known, _)| known == name) {
+                Some((_, used)) => *used += u64::from(*amount),
+                None => self.used.push((name.clone(), u64::from(*amount))),
+            }
+        }
+    }
+
+    fn unload(&mut self, resources: &[Resource]) {
+        for Resource { name, amount } in resources {
+            for (known, used) in &mut self.used {
+                if known == name {
+                    *used -= u64::from(*amount);
+                }
+            }
+        }
+        self.used.retain(|(_, used)| *used > 0);
+    }
+
     fn is_idle(&self) -> bool {
         let credit = match self.trust {
             Trust::Trusted => self.credit,
@@ -119,13 +164,14 @@ pub(super) struct Census {
     declined: usize,
     silent: usize,
     busy: usize,
+    full: usize,
 }
 
 impl Census {
     /// The same, to show.
     pub(super) fn why(self) -> Why {
-        let Census { agents, declined, silent, busy } = self;
-        Why::NobodyIdle { agents, declined, silent, busy }
+        let Census { agents, declined, silent, busy, full } = self;
+        Why::NobodyIdle { agents, declined, silent, busy, full }
     }
 }
 
@@ -168,9 +214,11 @@ impl Agents {
         eligible: &mut Eligible,
         now: Tick,
     ) -> Option<SessionId> {
-        let Attach { session, agent: name, identity, capabilities, labels, queues, credit, .. } =
-            attach;
-        let profile = eligible.add_profile(Profile { capabilities, labels, queues });
+        let Attach { session, agent: name, identity, credit, .. } = attach;
+        let (capabilities, labels) = (attach.capabilities, attach.labels);
+        let (capacity, queues) = (attach.capacity, attach.queues);
+        let profile = Profile { capabilities, labels, capacity, queues };
+        let profile = eligible.add_profile(profile);
         self.rest(&name);
         let agent = self
             .by_name
@@ -255,12 +303,13 @@ impl Agents {
         }
     }
 
-    /// Lease `task` to an agent, for so long if the lease was taken; gives the holder to write
-    /// into the row.
+    /// Lease `task` to an agent, which uses so much of it, for so long if the lease was taken;
+    /// gives the holder to write into the row.
     pub(super) fn grant(
         &mut self,
         name: &Name,
         task: TaskId,
+        resources: &[Resource],
         fixed_ms: Option<u64>,
     ) -> Option<Arc<Holder>> {
         self.rest(name);
@@ -268,6 +317,7 @@ impl Agents {
         let agent = self.by_name.get_mut(name)?;
         agent.granted = self.grants;
         agent.leases.insert(task);
+        agent.load(resources);
         let holder = match fixed_ms {
             None => agent.holder(name),
             Some(_) => {
@@ -280,7 +330,14 @@ impl Agents {
     }
 
     /// Take over a lease from before a restart; its agent is away until at least `until`.
-    pub(super) fn adopt(&mut self, holder: &Holder, task: TaskId, now: Tick, until: Tick) {
+    pub(super) fn adopt(
+        &mut self,
+        holder: &Holder,
+        task: TaskId,
+        resources: &[Resource],
+        now: Tick,
+        until: Tick,
+    ) {
         let agent = self
             .by_name
             .entry(holder.agent.clone())
@@ -289,13 +346,26 @@ impl Agents {
             *end = until.max(*end);
         }
         agent.leases.insert(task);
+        agent.load(resources);
     }
 
     /// The lease is over.
-    pub(super) fn release(&mut self, name: &Name, task: TaskId) {
+    pub(super) fn release(&mut self, name: &Name, task: TaskId, resources: &[Resource]) {
         let Some(agent) = self.by_name.get_mut(name) else { return };
         agent.leases.remove(&task);
-        self.review(name);
+        agent.unload(resources);
+        if resources.is_empty() {
+            self.review(name);
+        } else {
+            // It may have idled before and had no room.
+            self.list_idle(name);
+            self.rouse(name.clone());
+        }
+    }
+
+    /// Something may be there now for this agent that was not there for it before.
+    pub(super) fn rouse(&mut self, name: Name) {
+        self.roused.push_back(name);
     }
 
     /// Forget an agent that nobody speaks for and that holds nothing; gives the deadline to clear.
@@ -307,7 +377,7 @@ impl Agents {
         self.by_name.remove(name)?.watch
     }
 
-    /// One agent that began to idle. Call until `None`.
+    /// One agent that began to idle or has more room. Call until `None`.
     pub(super) fn take_roused(&mut self) -> Option<Name> {
         self.roused.pop_front()
     }
@@ -317,39 +387,66 @@ impl Agents {
         self.by_name.get(name).is_some_and(Agent::is_idle)
     }
 
-    /// What kind of agent it is, while a session speaks for it.
-    pub(super) fn profile(&self, name: &Name) -> Option<ProfileId> {
-        self.by_name.get(name)?.profile
+    /// The agents of these profiles to whom tasks of a lane may go sooner or later, in order.
+    pub(super) fn willing(&self, profiles: &Bits, lane: &Lane) -> Vec<&Name> {
+        let is_willing = |(name, agent): &(&Name, &Agent)| {
+            let fits = agent.profile.is_some_and(|profile| profiles.has(profile));
+            fits && agent.is_willing() && lane.admits(name)
+        };
+        let willing = self.by_name.iter().filter(is_willing);
+        let mut names: Vec<&Name> = willing.map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names
     }
 
-    /// Of the agents with these profiles, how many could take a task that `excluded` declined?
-    pub(super) fn census(&self, profiles: &Bits, excluded: &[Name]) -> Census {
+    /// Of the agents with these profiles, how many could take a task of this lane now, if it was
+    /// for all of them? `has_room` says so of one that idles.
+    pub(super) fn census(
+        &self,
+        profiles: &Bits,
+        lane: &Lane,
+        has_room: impl Fn(&Name) -> bool,
+    ) -> Census {
         let mut census = Census::default();
         for (name, agent) in &self.by_name {
             if !agent.profile.is_some_and(|profile| profiles.has(profile)) {
                 continue;
             }
             census.agents += 1;
-            if excluded.binary_search(name).is_ok() {
+            if lane.has_declined(name) {
                 census.declined += 1;
             } else if matches!(agent.trust, Trust::Suspect { .. }) {
                 census.silent += 1;
             } else if !agent.is_idle() {
                 census.busy += 1;
+            } else if !has_room(name) {
+                census.full += 1;
             }
         }
         census
     }
 
-    /// The idle agent for this lane that has been without a grant for longest.
-    pub(super) fn idle_for(&self, lane: &Lane, eligible: &Eligible) -> Option<Name> {
-        let has_declined = |name: &Name| lane.excluded.binary_search(name).is_ok();
-        let profiles = eligible.profiles(lane.class).and(&self.idle_profiles);
-        let idle = profiles.filter_map(|profile| {
+    /// Of the idle agents for this lane that have room, the one that its tasks prefer, and of
+    /// equally good ones the one that has been without a grant for longest.
+    pub(super) fn idle_for(
+        &self,
+        lane: &Lane,
+        eligible: &Eligible,
+        has_room: impl Fn(&Name) -> bool,
+    ) -> Option<Name> {
+        let fitting = eligible.profiles(lane.class);
+        if let Some(only) = &lane.only {
+            let agent = self.by_name.get(only).filter(|agent| agent.is_idle())?;
+            let fits = agent.profile.is_some_and(|profile| fitting.has(profile));
+            return (fits && lane.admits(only) && has_room(only)).then(|| only.clone());
+        }
+        let idle = fitting.and(&self.idle_profiles).filter_map(|profile| {
+            let score = Reverse(eligible.score(profile, &lane.spec));
             let idle = self.idle[profile as usize].iter();
-            idle.map(|(granted, name)| (*granted, name)).find(|(_, name)| !has_declined(name))
+            let mut idle = idle.map(|(granted, name)| (score, *granted, name));
+            idle.find(|(_, _, name)| lane.admits(name) && has_room(name))
         });
-        idle.min().map(|(_, name)| name.clone())
+        idle.min().map(|(_, _, name)| name.clone())
     }
 
     /// Take an agent off the idle list, until it is reviewed.
@@ -399,6 +496,7 @@ mod tests {
             identity: "login".into(),
             capabilities: vec![],
             labels: vec![],
+            capacity: vec![],
             queues: vec![],
             credit,
             holding: vec![],
@@ -410,9 +508,9 @@ mod tests {
         let (mut agents, mut eligible) = (Agents::default(), Eligible::default());
         agents.attach(attach(1, "a", 1), &mut eligible, Tick(0));
         assert_eq!(agents.take_roused(), Some(name("a")));
-        agents.grant(&name("a"), TaskId(1), None).unwrap();
+        agents.grant(&name("a"), TaskId(1), &[], None).unwrap();
         assert!(!agents.is_idle(&name("a")));
-        agents.release(&name("a"), TaskId(1));
+        agents.release(&name("a"), TaskId(1), &[]);
         assert_eq!(agents.take_roused(), Some(name("a")));
     }
 
@@ -437,9 +535,9 @@ mod tests {
         assert!(!agents.is_idle(&name("a")));
         agents.try_again(&name("a"), first);
         assert!(agents.is_idle(&name("a")));
-        agents.grant(&name("a"), TaskId(1), None).unwrap();
+        agents.grant(&name("a"), TaskId(1), &[], None).unwrap();
         assert!(!agents.is_idle(&name("a")), "one task is enough to see");
-        agents.release(&name("a"), TaskId(1));
+        agents.release(&name("a"), TaskId(1), &[]);
         let second = agents.suspect(&name("a"), first).unwrap();
         assert_eq!(second.0 - first.0, 2 * first.0);
     }
@@ -458,11 +556,11 @@ mod tests {
     fn an_agent_without_session_and_lease_is_forgotten() {
         let (mut agents, mut eligible) = (Agents::default(), Eligible::default());
         agents.attach(attach(1, "a", 1), &mut eligible, Tick(0));
-        agents.grant(&name("a"), TaskId(1), None).unwrap();
+        agents.grant(&name("a"), TaskId(1), &[], None).unwrap();
         agents.detach(SessionId(1), &mut eligible, Tick(9));
         agents.forget_if_gone(&name("a"));
         assert!(agents.find(&name("a")).is_some());
-        agents.release(&name("a"), TaskId(1));
+        agents.release(&name("a"), TaskId(1), &[]);
         agents.forget_if_gone(&name("a"));
         assert!(agents.find(&name("a")).is_none());
     }

@@ -31,6 +31,7 @@ use super::lane::{Lane, Place};
 use super::record::TaskRow;
 use fair::FairQueues;
 use gates::Limits;
+use rates::Rates;
 
 /// One lane, as long as it has tasks.
 pub(super) type LaneId = u32;
@@ -58,11 +59,24 @@ pub(super) fn band_offset_ms(band: u8) -> u64 {
 struct LaneKey {
     spec: usize,
     excluded: Arc<[Name]>,
+    only: Option<Name>,
 }
 
 fn key_of(row: &TaskRow) -> LaneKey {
     let spec = Arc::as_ptr(&row.spec).addr();
-    LaneKey { spec, excluded: row.details().excluded.clone() }
+    let details = row.details();
+    let only = details.window.as_ref().map(|window| window.agent.clone());
+    LaneKey { spec, excluded: details.excluded.clone(), only }
+}
+
+/// Somebody who could take a task of a class that fits.
+pub(super) trait Taker {
+    /// Who it is.
+    fn name(&self) -> &Name;
+    /// Whether it has enough left of what such a task uses.
+    fn has_room(&self, spec: &Spec) -> bool;
+    /// Whether it keeps its room for no other task that goes before this one.
+    fn may_take(&self, place: Place, spec: &Spec) -> bool;
 }
 
 /// A kind of work that has lanes.
@@ -94,6 +108,7 @@ pub(super) struct Backlog {
     /// Queues of which nothing may be granted.
     closed: HashSet<Name>,
     limits: Limits,
+    rates: Rates,
     fair: FairQueues,
 }
 
@@ -102,6 +117,7 @@ impl Backlog {
     /// A task of this kind was granted.
     pub(super) fn count_grant(&mut self, spec: &Spec) {
         self.charge_key(spec);
+        self.count_rates(spec);
         self.review_limits(spec, |limits| limits.take(spec));
     }
 
@@ -139,13 +155,10 @@ impl Backlog {
         }
     }
 
-    /// The task that goes first among those that are in one of `classes` and in a lane that
-    /// `suits` accepts.
-    pub(super) fn best(&self, classes: &Bits, suits: impl Fn(&Lane) -> bool) -> Option<TaskId> {
-        let suitable = |class: ClassId| {
-            let heads = self.classes[class as usize].heads.iter();
-            heads.map(|(_, place, lane)| (*place, *lane)).find(|(_, lane)| suits(self.lane(*lane)))
-        };
+    /// The task that goes first among those of one of `classes` that has room and in a lane that
+    /// suits.
+    pub(super) fn best(&self, classes: &Bits, taker: &impl Taker) -> Option<TaskId> {
+        let suitable = |class: ClassId| self.first_suitable(class, taker);
         let mut is_certain = true;
         for (first, class) in self.heads.iter().take(GLANCE) {
             if !classes.has(*class) {
@@ -176,19 +189,48 @@ impl Backlog {
         best.map(|place| place.task)
     }
 
-    /// The task that goes first among the lanes of one queue that `suits` accepts.
+    /// The same among the lanes of one queue.
     pub(super) fn best_of(
         &self,
         queue: &Name,
         classes: &Bits,
-        suits: impl Fn(&Lane) -> bool,
+        taker: &impl Taker,
     ) -> Option<TaskId> {
         let of_queue = self.by_queue.get(queue)?.iter().filter(|class| classes.has(**class));
-        let heads = of_queue.filter_map(|class| {
-            let mut heads = self.classes[*class as usize].heads.iter();
-            heads.find(|(_, _, lane)| suits(self.lane(*lane))).copied()
-        });
+        let heads = of_queue.filter_map(|class| self.first_ranked(*class, taker));
         heads.min().map(|(_, place, _)| place.task)
+    }
+
+    /// The first tasks of those of `classes` that have no room with this taker, one of each class,
+    /// with their lanes.
+    pub(super) fn without_room(&self, classes: &Bits, taker: &impl Taker) -> Vec<(Place, &Lane)> {
+        let mut found = Vec::new();
+        for class in classes.and(&self.active) {
+            let heads = &self.classes[class as usize].heads;
+            let lanes = heads.iter().map(|(_, place, lane)| (*place, self.lane(*lane)));
+            let lanes = lanes.take_while(|(_, lane)| !taker.has_room(&lane.spec));
+            let lanes = lanes.filter(|(_, lane)| lane.admits(taker.name()));
+            found.extend(lanes.min_by_key(|(place, _)| *place));
+        }
+        found
+    }
+
+    fn first_suitable(&self, class: ClassId, taker: &impl Taker) -> Option<(Place, LaneId)> {
+        self.first_ranked(class, taker).map(|(_, place, lane)| (place, lane))
+    }
+
+    /// All lanes of a class use the same, so its first one tells whether there is room.
+    fn first_ranked(&self, class: ClassId, taker: &impl Taker) -> Option<(u64, Place, LaneId)> {
+        let heads = &self.classes[class as usize].heads;
+        let (_, _, first) = heads.first()?;
+        if !taker.has_room(&self.lane(*first).spec) {
+            return None;
+        }
+        let mut heads = heads.iter().map(|head| (head, self.lane(head.2)));
+        let found = heads.find(|((_, place, _), lane)| {
+            lane.admits(taker.name()) && taker.may_take(*place, &lane.spec)
+        });
+        found.map(|(head, _)| *head)
     }
 
     /// The lane in which a ready task stands.
@@ -262,11 +304,12 @@ impl Backlog {
         if self.lanes.len() <= id as usize {
             self.lanes.push(None);
         }
-        let mut lane = Lane::new(row.spec.clone(), key.excluded.clone(), class);
-        lane.is_blocked = self.limits.block(&row.spec);
+        let mut lane = Lane::new(row.spec.clone(), key.excluded.clone(), key.only.clone(), class);
+        lane.is_blocked = self.blocks(&row.spec);
         lane.rank = self.fair.rank(&row.spec);
         self.lanes[id as usize] = Some(lane);
         self.limits.add_lane(&row.spec, id);
+        self.rates.add_lane(&row.spec, id);
         self.fair.add_lane(&row.spec, id);
         self.by_key.insert(key, id);
         if self.classes.len() <= class as usize {
@@ -284,6 +327,7 @@ impl Backlog {
         let lane = self.lanes[id as usize].take().expect("an empty lane is there until now");
         self.by_key.remove(&key_of(row));
         self.limits.remove_lane(&row.spec, id);
+        self.rates.remove_lane(&row.spec, id);
         self.fair.remove_lane(&row.spec, id);
         self.free.push(id);
         let lanes = &mut self.classes[lane.class as usize].lanes;
@@ -351,6 +395,7 @@ impl Backlog {
 
 mod fair;
 mod gates;
+mod rates;
 
 #[cfg(test)]
 mod tests;

@@ -127,6 +127,7 @@ pub(super) fn forget(row: &TaskRow) -> Record {
         shelf: row.shelf(),
         has_result: row.details().has_result,
         has_checkpoint: row.details().checkpoint_seq.is_some(),
+        has_headers: row.spec.has_headers,
         expires_ms: row.end().and_then(|end| end.expires_ms),
     }
 }

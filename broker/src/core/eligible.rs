@@ -1,8 +1,8 @@
 //! Who could do what at all? Kinds of work against kinds of agents.
 //!
 //! ```text
-//!   class    = (queue, needs, labels)            what tasks ask for
-//!   profile  = (queues, capabilities, labels)    what agents have
+//!   class    = (queue, needs, labels, resources)          what tasks ask for
+//!   profile  = (queues, capabilities, labels, capacity)   what agents have
 //! ```
 //!
 //! There are few kinds of each, however many tasks and agents there are. Whether a profile fits a
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::bits::Bits;
-use super::command::{LabelOp, LabelTest, Name, Spec};
+use super::command::{LabelOp, LabelTest, Name, Preference, Resource, Spec};
 
 /// A kind of work.
 pub(super) type ClassId = u32;
@@ -27,6 +27,7 @@ struct Demand {
     queue: Name,
     needs: Arc<[Name]>,
     labels: Arc<[LabelTest]>,
+    resources: Arc<[Resource]>,
 }
 
 /// What agents of a profile have.
@@ -36,6 +37,8 @@ pub(super) struct Profile {
     pub(super) capabilities: Vec<Name>,
     /// Sorted by label.
     pub(super) labels: Vec<(Name, Arc<str>)>,
+    /// Sorted by name.
+    pub(super) capacity: Vec<Resource>,
     /// Where its agents take work from; empty means everywhere.
     pub(super) queues: Vec<Name>,
 }
@@ -60,7 +63,9 @@ impl Eligible {
     /// The class of tasks with this spec, for one more user.
     pub(super) fn add_class(&mut self, spec: &Spec) -> ClassId {
         let (queue, needs, labels) = (spec.queue.clone(), spec.needs.clone(), spec.labels.clone());
-        let demand = Demand { queue, needs, labels };
+        let placement = spec.placement.as_ref();
+        let resources = placement.map(|placement| placement.resources.clone()).unwrap_or_default();
+        let demand = Demand { queue, needs, labels, resources };
         let (class, is_new) = self.classes.add(demand);
         if is_new {
             let mut profiles = Bits::default();
@@ -120,6 +125,17 @@ impl Eligible {
         &self.fitting_profiles[class as usize]
     }
 
+    /// What agents of a profile have.
+    pub(super) fn profile(&self, profile: ProfileId) -> &Profile {
+        self.profiles.get(profile)
+    }
+
+    /// How well agents of a profile suit a task that prefers some.
+    pub(super) fn score(&self, profile: ProfileId, spec: &Spec) -> u64 {
+        let placement = spec.placement.as_ref();
+        placement.map_or(0, |placement| self.profile(profile).score(&placement.prefer))
+    }
+
     /// The classes that a profile fits.
     pub(super) fn classes(&self, profile: ProfileId) -> &Bits {
         &self.fitting_classes[profile as usize]
@@ -139,6 +155,19 @@ impl Profile {
         (self.queues.is_empty() || self.queues.contains(&demand.queue))
             && demand.needs.iter().all(has)
             && demand.labels.iter().all(|test| self.passes(test))
+            && demand.resources.iter().all(|used| self.capacity_of(&used.name) >= used.amount)
+    }
+
+    /// How much its agents have of something.
+    pub(super) fn capacity_of(&self, resource: &Name) -> u32 {
+        let found = self.capacity.binary_search_by(|own| own.name.cmp(resource));
+        found.map_or(0, |position| self.capacity[position].amount)
+    }
+
+    /// How well its agents suit a task that prefers some.
+    fn score(&self, prefer: &[Preference]) -> u64 {
+        let passed = prefer.iter().filter(|preference| self.passes(&preference.test));
+        passed.map(|preference| u64::from(preference.weight)).sum()
     }
 
     fn passes(&self, test: &LabelTest) -> bool {
@@ -234,7 +263,8 @@ mod tests {
 
     fn profile(capabilities: &[&str], queues: &[&str]) -> Profile {
         let names = |texts: &[&str]| texts.iter().map(|text| name(text)).collect();
-        Profile { capabilities: names(capabilities), labels: vec![], queues: names(queues) }
+        let (capabilities, queues) = (names(capabilities), names(queues));
+        Profile { capabilities, queues, ..Profile::default() }
     }
 
     fn work(queue: &str, needs: &[&str]) -> Spec {

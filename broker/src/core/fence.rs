@@ -137,6 +137,7 @@ pub(super) fn ending(action: &Action) -> Option<(EndVerb, u64)> {
                 Retry::Backoff { at_least_ms } => at_least_ms << 2,
                 Retry::In(ms) => (ms << 2) | 1,
                 Retry::Never => 2,
+                Retry::Throttled(ms) => (ms << 2) | 3,
             };
             Some((EndVerb::Fail, digest(error.as_bytes(), flags)))
         }

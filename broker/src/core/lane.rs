@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::backlog::band_offset_ms;
 use super::command::{Name, Spec, TaskId};
 use super::eligible::ClassId;
 use super::record::TaskRow;
@@ -21,6 +22,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The virtual time from which it could be granted, for a task of this band.
+    pub(super) fn eligible_ms(self, band: u8) -> u64 {
+        self.deadline_ms.saturating_sub(band_offset_ms(band))
+    }
+
     /// Where a task stands according to its row.
     pub(super) fn of(row: &TaskRow) -> Place {
         Place { deadline_ms: row.place_ms, task: row.task }
@@ -33,7 +39,9 @@ pub(super) struct Lane {
     /// What its tasks ask for.
     pub(super) spec: Arc<Spec>,
     /// Agents that declined.
-    pub(super) excluded: Arc<[Name]>,
+    excluded: Arc<[Name]>,
+    /// The only agent that may have them now.
+    pub(super) only: Option<Name>,
     /// The kind of work.
     pub(super) class: ClassId,
     /// Its place among the lanes of its class, before that of its tasks: the virtual time of its
@@ -71,10 +79,25 @@ impl Entry {
 
 impl Lane {
     /// A lane without tasks.
-    pub(super) fn new(spec: Arc<Spec>, excluded: Arc<[Name]>, class: ClassId) -> Lane {
+    pub(super) fn new(
+        spec: Arc<Spec>,
+        excluded: Arc<[Name]>,
+        only: Option<Name>,
+        class: ClassId,
+    ) -> Lane {
         let (ring, returned) = (VecDeque::new(), BTreeSet::new());
         let (rank, is_blocked) = (0, false);
-        Lane { spec, excluded, class, rank, is_blocked, ring, marked: 0, returned }
+        Lane { spec, excluded, only, class, rank, is_blocked, ring, marked: 0, returned }
+    }
+
+    /// Whether this agent may have its tasks, if it fits.
+    pub(super) fn admits(&self, agent: &Name) -> bool {
+        self.only.as_ref().is_none_or(|only| only == agent) && !self.has_declined(agent)
+    }
+
+    /// Whether this agent declined its tasks.
+    pub(super) fn has_declined(&self, agent: &Name) -> bool {
+        self.excluded.binary_search(agent).is_ok()
     }
 
     /// The task that goes next.
@@ -160,7 +183,7 @@ mod tests {
         /// Whatever goes in and out, a lane is an ordered set.
         #[test]
         fn a_lane_is_an_ordered_set(steps in prop::collection::vec((0u64..40, 0u8..3), 0..200)) {
-            let mut lane = Lane::new(spec("q", 0), Arc::default(), 0);
+            let mut lane = Lane::new(spec("q", 0), Arc::default(), None, 0);
             let mut model = BTreeSet::new();
             for (number, kind) in steps {
                 match kind {

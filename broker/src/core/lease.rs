@@ -128,8 +128,14 @@ impl Core {
             Action::Fail { error, retry } => {
                 let reason = match retry {
                     Retry::Never => DeadReason::NonRetryable,
-                    Retry::Backoff { .. } | Retry::In(_) => DeadReason::Failed,
+                    Retry::Backoff { .. } | Retry::In(_) | Retry::Throttled(_) => {
+                        DeadReason::Failed
+                    }
                 };
+                if let Retry::Throttled(for_ms) = retry {
+                    let spec = self.tasks[id].row.spec.clone();
+                    self.backlog.shut_rates(&spec, now.tick.after(for_ms));
+                }
                 return Ok(self.end(id, now, |task, config, at| {
                     task.fail(&Failed { error: &error, retry, reason }, config, at);
                     remember(task);

@@ -39,6 +39,10 @@ pub struct CoreConfig {
     /// Times that a task may be handed back before it is refused; at least 1. 100: handing back
     /// costs no attempt, so this is what ends a task that everybody only passes on.
     pub releases_max: u32,
+    /// How long a task may be overtaken by tasks that need less of an agent's capacity, in
+    /// milliseconds; then one agent that could do it takes no more of those. 30 s: most of what
+    /// runs ends sooner, and an agent that waits for room does less than it could.
+    pub starve_ms: u64,
     /// Open tasks that one queue may hold. Two million: open tasks are in memory (a good 0.1 kB
     /// each), so a runaway submitter is stopped well before the process is.
     pub queue_tasks_max: u64,
@@ -79,7 +83,7 @@ pub struct QueueSettings {
 }
 
 /// At most so many grants in any stretch of time of one length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rate {
     /// Grants, at least one and at most [`RATE_GRANTS_MAX`].
     pub grants: u32,
@@ -164,6 +168,7 @@ impl Default for CoreConfig {
             lost_max: 5,
             cancel_ms: 30_000,
             releases_max: 100,
+            starve_ms: 30_000,
             queue_tasks_max: 2_000_000,
             open_tasks_max: 10_000_000,
             waiting_max: 65_536,

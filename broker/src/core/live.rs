@@ -49,11 +49,13 @@ pub(super) enum Due {
     Hold,
     /// T34: it was set aside for long enough.
     Park,
+    /// It was for one agent alone for long enough.
+    Window,
 }
 
 impl Due {
     /// Every timer.
-    pub(super) const ALL: [Due; 10] = [
+    pub(super) const ALL: [Due; 11] = [
         Due::Total,
         Due::Queue,
         Due::Start,
@@ -64,6 +66,7 @@ impl Due {
         Due::Lease,
         Due::Hold,
         Due::Park,
+        Due::Window,
     ];
     /// Those that end with a lease.
     pub(super) const OF_LEASE: [Due; 6] =

@@ -62,7 +62,7 @@ mod timers;
 mod watch;
 mod why;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use self::agent::Agents;
 use self::backlog::{Backlog, LaneId};
@@ -131,6 +131,9 @@ pub struct Core {
     /// Lanes that something was put into while they were empty, or that were opened, since agents
     /// were last matched.
     filled: Vec<LaneId>,
+    /// Agents that keep room for a task that waited for long, when they were last looked at: what
+    /// they may take depends on more than themselves.
+    held_back: BTreeSet<Name>,
     /// Tasks that ended, whose dependents have not heard of it.
     ended: VecDeque<Ended>,
     /// Bytes of reports in remembered events.
@@ -166,6 +169,7 @@ impl Core {
             retire_armed: None,
             virtual_start_ms: 0,
             filled: Vec::new(),
+            held_back: BTreeSet::new(),
             ended: VecDeque::new(),
             events_bytes: 0,
             effects: VecDeque::new(),
@@ -213,6 +217,7 @@ impl Core {
     /// of a later call if the request is one that waits.
     pub fn handle(&mut self, request: Request, rows: Vec<TaskRow>, now: Now) {
         self.now = now;
+        self.filled.extend(self.backlog.tell_time(now.tick));
         let Request { id, command } = request;
         let outcome = match command {
             Command::Tick => {
@@ -404,7 +409,7 @@ impl Core {
         match holder {
             None if is_leased => self.backlog.count_grant(&spec),
             Some(agent) if !is_leased => {
-                self.agents.release(&agent, id);
+                self.agents.release(&agent, id, spec.resources());
                 self.forget_if_gone(&agent);
                 self.filled.extend(self.backlog.count_end(&spec));
             }
@@ -542,6 +547,7 @@ fn event_of(row: &TaskRow, progress: Option<Progress>) -> TaskEvent {
         agent: row.holder().map(|holder| holder.agent.clone()).or(by),
         progress,
         blocked_by: details.after.iter().find(|edge| edge.is_blocked).map(|edge| edge.task),
+        is_escalated: details.parking.as_ref().is_some_and(|parking| parking.is_escalated),
     }
 }
 

@@ -85,6 +85,7 @@ impl Core {
                     on_timeout: park.on_timeout,
                     anchor_ms: at.wall_ms,
                     attempt_left_ms: 0,
+                    is_escalated: false,
                 };
                 task.wait_for_answers(parking, at);
                 if park.hold_ms == 0 {
@@ -140,7 +141,7 @@ impl Core {
             return;
         }
         if task.row.state() == State::Parked {
-            return self.change(id, now, |task, _, at| task.unpark(at));
+            return self.unpark(id, now);
         }
         self.change(id, now, |task, _, at| task.go_on(at));
         let row = &self.tasks[id].row;
@@ -159,14 +160,30 @@ impl Core {
         let open = |asked: &&Asked| asked.answer.is_none() && keys.contains(&asked.key);
         let has_defaults =
             details.questions.iter().filter(open).all(|asked| asked.default.is_some());
-        self.change(id, now, |task, _, at| match on_timeout {
+        let is_escalated = details.parking.as_ref().is_some_and(|parking| parking.is_escalated);
+        match on_timeout {
             ParkTimeout::Default if has_defaults => {
-                task.take_defaults();
-                task.unpark(at);
+                self.tasks.get_mut(id).expect("a timer of an open task").take_defaults();
+                self.unpark(id, now);
             }
-            ParkTimeout::Default | ParkTimeout::Fail => task.give_up(DeadReason::ParkTimeout, at),
-            ParkTimeout::Cancel => task.cancel("nobody answered in time".into(), at),
-        });
+            ParkTimeout::Escalate if !is_escalated => {
+                self.change(id, now, |task, _, at| task.escalate(at));
+            }
+            ParkTimeout::Default | ParkTimeout::Fail | ParkTimeout::Escalate => {
+                self.change(id, now, |task, _, at| task.give_up(DeadReason::ParkTimeout, at));
+            }
+            ParkTimeout::Cancel => {
+                let reason = "nobody answered in time".into();
+                self.change(id, now, |task, _, at| task.cancel(reason, at));
+            }
+        }
+    }
+
+    /// T32.
+    fn unpark(&mut self, id: TaskId, now: Now) {
+        let former = self.tasks[id].row.details().former.as_ref();
+        let is_here = former.is_some_and(|former| self.session_of(former).is_some());
+        self.change(id, now, |task, _, at| task.unpark(|_| is_here, at));
     }
 
     /// T23: all of them or none. Nothing about the parent changes.

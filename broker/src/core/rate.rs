@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::command::Tick;
 use super::limits::Rate;
 
-/// When the last tasks of a queue were granted.
+/// When the last tasks under a rate were granted.
 #[derive(Debug, Default)]
 pub(super) struct RateWindow {
     /// Oldest first; no more than the rate allows.
@@ -29,6 +29,11 @@ impl RateWindow {
             self.grants.pop_front();
         }
         self.grants.push_back(now);
+    }
+
+    /// When none of the grants counts any more, if that is not now.
+    pub(super) fn clears(&self, rate: Rate, now: Tick) -> Option<Tick> {
+        self.grants.back().map(|newest| newest.after(rate.period_ms)).filter(|at| *at > now)
     }
 
     /// When the next task may be granted, if that is not now.

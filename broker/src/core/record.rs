@@ -39,6 +39,8 @@ pub enum Record {
         has_result: bool,
         /// It may have a checkpoint.
         has_checkpoint: bool,
+        /// It has headers.
+        has_headers: bool,
         /// The time at which it would have been forgotten by itself, if one was set.
         expires_ms: Option<u64>,
     },
@@ -88,11 +90,14 @@ pub enum BodyKind {
     Result,
     /// What an attempt left for the next one.
     Checkpoint,
+    /// The submitter's headers.
+    Headers,
 }
 
 impl BodyKind {
     /// Every kind.
-    pub const ALL: [BodyKind; 3] = [BodyKind::Payload, BodyKind::Result, BodyKind::Checkpoint];
+    pub const ALL: [BodyKind; 4] =
+        [BodyKind::Payload, BodyKind::Result, BodyKind::Checkpoint, BodyKind::Headers];
 }
 
 /// Where the row of a task stands: rows are kept apart by what they are read for.
@@ -177,6 +182,29 @@ pub struct Details {
     pub has_result: bool,
     /// Somebody accepted it since its submit or its newest redrive.
     pub was_accepted: bool,
+    /// The only agent that may have it now.
+    pub window: Option<Box<Window>>,
+    /// The agent that set it aside, if it is to go on with it.
+    pub former: Option<Name>,
+}
+
+/// One agent alone may have a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Which.
+    pub agent: Name,
+    /// For how long; `None` means for ever.
+    pub span: Option<Span>,
+}
+
+/// A stretch of time, stored as length and wall anchor: neither a restart nor a clock that was set
+/// back makes it longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// How long it is, in milliseconds.
+    pub length_ms: u64,
+    /// Wall clock when it began.
+    pub anchor_ms: u64,
 }
 
 /// A [`State`] with what belongs to it alone.
@@ -309,6 +337,8 @@ pub struct Parking {
     pub anchor_ms: u64,
     /// How much of the attempt's time was left when it was interrupted, in milliseconds.
     pub attempt_left_ms: u64,
+    /// Its time was over once already.
+    pub is_escalated: bool,
 }
 
 /// An edge to a task that has to end first.
@@ -497,6 +527,8 @@ impl TaskRow {
             event_seq: details.event_seq,
             band: self.spec.band,
             needs: self.spec.needs.to_vec(),
+            resources: self.spec.resources().to_vec(),
+            window: details.window.as_ref().map(|window| (window.agent.clone(), window.ends_ms())),
             agent: holder.or_else(|| end?.by.clone()),
             attempts: details.attempts,
             attempts_max: self.spec.attempts_max,
@@ -518,7 +550,9 @@ impl TaskRow {
             questions: details.questions.iter().map(question).collect(),
             is_waiting: details.parking.is_some() && self.holder().is_some(),
             is_cancelling: details.cancelling.is_some(),
+            has_headers: self.spec.has_headers,
             payload: Arc::from([]),
+            headers: None,
             progress,
             progress_seq: details.progress_seq,
             result,
@@ -532,6 +566,14 @@ impl TaskRow {
                 _ => None,
             }),
         }
+    }
+}
+
+impl Window {
+    /// Wall clock at which it is over, if nobody touches that clock; `None` means never.
+    #[must_use]
+    pub fn ends_ms(&self) -> Option<u64> {
+        self.span.map(|span| span.anchor_ms.saturating_add(span.length_ms))
     }
 }
 

@@ -30,6 +30,7 @@ impl Core {
     ) -> Result<Core, E> {
         let mut core = Core::new(config);
         core.now = now;
+        core.backlog.tell_time(now.tick);
         load(&mut |record| match record {
             Record::Task(row) => core.restore_task(*row, now),
             Record::TaskIdBound(bound) => core.skip_ids(bound),
@@ -51,6 +52,9 @@ impl Core {
         // Whatever becomes eligible from now on has to stand behind what was eligible before.
         core.virtual_start_ms = core.virtual_start_ms.saturating_sub(now.tick.0);
         core.close_queues(now);
+        if core.next_task > TaskId(1) {
+            core.backlog.spend_rates();
+        }
         core.filled.clear();
         // What is to be forgotten by now, and when the next time comes, is known to the store.
         core.retire_at(now.wall_ms);
@@ -104,6 +108,10 @@ impl Core {
         if was_accepted {
             task.clear(Due::Queue);
         }
+        if let Some(span) = task.row.details().window.as_ref().and_then(|window| window.span) {
+            let gone_ms = now.wall_ms.saturating_sub(span.anchor_ms);
+            task.set(Due::Window, now.tick.after(span.length_ms.saturating_sub(gone_ms)));
+        }
         match task.row.phase.clone() {
             Phase::Scheduled(_) => task.start_wait(at),
             Phase::Offered(_) => task.set(Due::Offer, now.tick.after(patience_ms)),
@@ -145,7 +153,7 @@ impl Core {
         if let Some(task) = self.tasks.get_mut(id) {
             task.live().lease_floor = grace;
         }
-        self.agents.adopt(holder, id, now.tick, until);
+        self.agents.adopt(holder, id, spec.resources(), now.tick, until);
         self.watch_leases(&holder.agent, until);
     }
 

@@ -127,6 +127,7 @@ impl Core {
             return;
         }
         let submit = Submit {
+            headers: None,
             spec: schedule.spec.clone(),
             payload: schedule.payload.clone(),
             start: Start::Now,

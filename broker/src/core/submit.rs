@@ -3,10 +3,12 @@
 //! One task is a batch of one. Everything that can be refused is refused before anything changes;
 //! then ids are given out in order, so that edges may point both ways, and the tasks are kept.
 
+use std::sync::Arc;
+
 use super::Core;
 use super::command::{
-    After, AfterTask, Dedup, DedupMode, Generation, Name, Now, Rejection, Start, State, Submit,
-    Submitted, TaskId,
+    After, AfterTask, Dedup, DedupMode, Generation, Name, Now, Rejection, Spec, Start, State,
+    Submit, Submitted, TaskId,
 };
 use super::depend::Ended;
 use super::limits::{BATCH_MAX, EDGES_MAX};
@@ -120,7 +122,7 @@ impl Core {
         rows: &[TaskRow],
         now: Now,
     ) {
-        let Submit { spec, payload, start, dedup, after } = submit;
+        let Submit { spec, payload, headers, start, dedup, after } = submit;
         let queue = spec.queue.clone();
         let at = self.moment(now);
         let spec = self.specs.share(spec);
@@ -152,8 +154,13 @@ impl Core {
             task.hold(edges, wait);
         } else if let Some(wait) = wait {
             task.schedule(wait, at);
+        } else {
+            task.open_window(at);
         }
         self.persist(Record::Body { task: id, kind: BodyKind::Payload, bytes: payload });
+        if let Some(bytes) = headers {
+            self.persist(Record::Body { task: id, kind: BodyKind::Headers, bytes });
+        }
         if let Some(Dedup { key, mode }) = dedup {
             task.row.details_mut().dedup = Some(key.clone());
             let anchor_ms = now.wall_ms;
@@ -175,8 +182,7 @@ impl Core {
         let state = task.row.state();
         match submit.dedup.map(|dedup| dedup.mode) {
             Some(DedupMode::Replace) if !matches!(state, State::Offered | State::Running) => {
-                let bytes = submit.payload;
-                self.persist(Record::Body { task: id, kind: BodyKind::Payload, bytes });
+                self.replace(id, submit.payload, submit.headers, now);
             }
             Some(DedupMode::Debounce { delay_ms, max_ms }) if state == State::Scheduled => {
                 let first_ms = task.row.submitted_ms;
@@ -186,6 +192,21 @@ impl Core {
                 self.change(id, now, |task, _, at| task.postpone(wait, at));
             }
             _ => {}
+        }
+    }
+
+    /// T4, *replace*: it carries something else now.
+    fn replace(&mut self, id: TaskId, bytes: Arc<[u8]>, headers: Option<Arc<[u8]>>, now: Now) {
+        self.persist(Record::Body { task: id, kind: BodyKind::Payload, bytes });
+        let former = self.tasks[id].row.spec.clone();
+        if headers.is_some() && !former.has_headers {
+            let spec = self.specs.share(Spec { has_headers: true, ..Spec::clone(&former) });
+            self.change(id, now, |task, _, at| task.carry(spec, at));
+            self.specs.release(&former);
+        }
+        // Where there are none any more, an empty body stands for that.
+        if let Some(bytes) = headers.or_else(|| former.has_headers.then(Arc::default)) {
+            self.persist(Record::Body { task: id, kind: BodyKind::Headers, bytes });
         }
     }
 

@@ -11,7 +11,6 @@ use super::Core;
 use super::command::{
     Attach, Name, Now, Offer, Rejection, Reply, RequestId, SessionId, Take, TaskId, Tick,
 };
-use super::lane::Lane;
 use super::timers::Timer;
 
 /// Consumers that wait for work, in the order in which they came.
@@ -130,6 +129,7 @@ impl Core {
             identity: take.identity.clone(),
             capabilities: Vec::new(),
             labels: Vec::new(),
+            capacity: Vec::new(),
             queues: Vec::new(),
             credit: 0,
             holding: Vec::new(),
@@ -141,20 +141,29 @@ impl Core {
     fn grant_taken(&mut self, take: &Take, now: Now) -> Vec<Offer> {
         let mut offers = Vec::new();
         while offers.len() < take.max as usize {
-            let Some(profile) = self.agents.profile(&take.consumer) else { break };
-            let classes = self.eligible.classes(profile);
-            let suits = |lane: &Lane| lane.excluded.binary_search(&take.consumer).is_err();
-            let Some(id) = self.backlog.best_of(&take.queue, classes, suits) else { break };
+            let Some(id) = self.best_taken(take) else { break };
             self.grant_one_taken(id, take, now);
             offers.push(self.offer(id));
         }
         offers
     }
 
+    fn best_taken(&mut self, take: &Take) -> Option<TaskId> {
+        let profile = self.agents.find(&take.consumer)?.profile()?;
+        let candidate = self.candidate(&take.consumer)?;
+        let is_held_back = candidate.is_held_back();
+        let classes = self.eligible.classes(profile);
+        let best = self.backlog.best_of(&take.queue, classes, &candidate);
+        if is_held_back {
+            self.held_back.insert(take.consumer.clone());
+        }
+        best
+    }
+
     fn grant_one_taken(&mut self, id: TaskId, take: &Take, now: Now) {
-        let lease_ms = self.tasks[id].row.spec.patience.lease_ms;
-        let fixed_ms = Some(take.lease_ms.unwrap_or(lease_ms));
-        let holder = self.agents.grant(&take.consumer, id, fixed_ms);
+        let spec = &self.tasks[id].row.spec;
+        let fixed_ms = Some(take.lease_ms.unwrap_or(spec.patience.lease_ms));
+        let holder = self.agents.grant(&take.consumer, id, spec.resources(), fixed_ms);
         let holder = holder.expect("a consumer is known while its session waits");
         self.change(id, now, |task, _, at| task.take(holder, at));
     }
@@ -167,6 +176,17 @@ impl Core {
             if !offers.is_empty() {
                 self.stop_take(request, offers);
             }
+        }
+    }
+
+    /// An agent may have more room than before; perhaps it waits for work, too.
+    pub(super) fn serve_takes_of(&mut self, agent: &Name, now: Now) {
+        if self.takes.len() == 0 {
+            return;
+        }
+        let Some(session) = self.session_of(agent) else { return };
+        for queue in self.takes.queues_of(session) {
+            self.serve_takes(&queue, now);
         }
     }
 

@@ -29,14 +29,16 @@ use std::sync::Arc;
 
 use super::backlog::band_offset_ms;
 use super::command::{
-    DeadReason, Failure, Generation, Name, Progress, Question, Retry, Spec, State, TaskId, Tick,
+    Assign, DeadReason, Failure, Generation, Name, Progress, Question, Retry, Spec, State, TaskId,
+    Tick,
 };
 use super::limits::{
     CoreConfig, ERROR_BYTES_MAX, FAILURES_MAX, OLD_ERROR_BYTES_MAX, PROGRESS_BYTES_MAX,
 };
 use super::live::{Due, Live, NEVER};
 use super::record::{
-    Asked, Cancelling, Edge, End, EndVerb, Ending, Holder, LeaseEnd, Parking, Phase, TaskRow, Wait,
+    Asked, Cancelling, Edge, End, EndVerb, Ending, Holder, LeaseEnd, Parking, Phase, Span, TaskRow,
+    Wait, Window,
 };
 
 /// An open task: its durable row and what only matters while the broker runs.
@@ -117,7 +119,7 @@ impl Task {
                 self.start_wait(at);
             }
             _ => {
-                self.row.place_ms = self.new_place(at);
+                self.become_eligible(at);
                 self.turn(Phase::Ready, at);
             }
         }
@@ -130,6 +132,44 @@ impl Task {
         self.start_wait(at);
     }
 
+    /// It can be granted for the first time: behind what can be already, and perhaps to one agent
+    /// alone for a while.
+    fn become_eligible(&mut self, at: Moment) {
+        self.row.place_ms = self.new_place(at);
+        let details = self.row.details();
+        if !details.was_accepted && details.declines == 0 && details.offers_expired == 0 {
+            self.open_window(at);
+        }
+    }
+
+    /// 2.9: it is for the agent that its submitter named.
+    pub(super) fn open_window(&mut self, at: Moment) {
+        let placement = self.row.spec.placement.as_ref();
+        if let Some(Assign { agent, for_ms }) = placement.and_then(|it| it.assign.clone()) {
+            self.keep_for(agent, for_ms, at);
+        }
+    }
+
+    fn keep_for(&mut self, agent: Name, for_ms: Option<u64>, at: Moment) {
+        self.clear(Due::Window);
+        if let Some(for_ms) = for_ms {
+            self.set(Due::Window, at.tick.after(for_ms));
+        }
+        let span = for_ms.map(|length_ms| Span { length_ms, anchor_ms: at.wall_ms });
+        self.row.details_mut().window = Some(Box::new(Window { agent, span }));
+    }
+
+    /// Any agent that can do it will do.
+    pub(super) fn close_window(&mut self, at: Moment) {
+        self.drop_window();
+        self.turn(self.row.phase.clone(), at);
+    }
+
+    fn drop_window(&mut self) {
+        self.clear(Due::Window);
+        self.row.details_mut().window = None;
+    }
+
     /// T8: the wait is over; it queues behind what is eligible already, unless it was handed back.
     pub(super) fn due(&mut self, at: Moment) {
         let Phase::Scheduled(wait) = &self.row.phase else {
@@ -137,7 +177,7 @@ impl Task {
         };
         let keeps_place = matches!(**wait, Wait::For { keeps_place: true, .. });
         if !keeps_place {
-            self.row.place_ms = self.new_place(at);
+            self.become_eligible(at);
         }
         self.clear(Due::Start);
         self.turn(Phase::Ready, at);
@@ -190,9 +230,17 @@ impl Task {
         }
         let mut excluded = details.excluded.to_vec();
         if let Err(gap) = excluded.binary_search(&agent) {
-            excluded.insert(gap, agent);
+            excluded.insert(gap, agent.clone());
         }
         details.excluded = excluded.into();
+        match details.window.as_deref().filter(|window| window.agent == agent) {
+            // Nobody else will ever do.
+            Some(Window { span: None, .. }) => {
+                return self.die(DeadReason::Rejected, Some(agent), at);
+            }
+            Some(_) => self.drop_window(),
+            None => {}
+        }
         self.turn(Phase::Ready, at);
     }
 
@@ -237,14 +285,20 @@ impl Task {
     pub(super) fn fail(&mut self, failed: &Failed<'_>, config: &CoreConfig, at: Moment) {
         self.note_accepted();
         let agent = self.end_lease();
-        self.count_attempt(failed.error, agent.clone(), at);
+        self.note_failure(failed.error, agent.clone(), at);
+        let details = self.row.details_mut();
+        match failed.retry {
+            Retry::Throttled(_) if details.releases < config.releases_max => details.releases += 1,
+            _ => details.attempts += 1,
+        }
         self.retry(failed, agent, config, at);
     }
 
     /// T27: the attempt ran out of time; rule R decides what follows.
     pub(super) fn time_out(&mut self, error: &str, config: &CoreConfig, at: Moment) {
         let agent = self.end_lease();
-        self.count_attempt(error, agent.clone(), at);
+        self.note_failure(error, agent.clone(), at);
+        self.row.details_mut().attempts += 1;
         let failed =
             Failed { error, retry: Retry::Backoff { at_least_ms: 0 }, reason: DeadReason::Timeout };
         if !self.retry(&failed, agent, config, at) {
@@ -302,19 +356,47 @@ impl Task {
     /// T31: set aside, without a holder.
     pub(super) fn park(&mut self, at: Moment) {
         let parking = self.row.details_mut().parking.take();
-        self.end_lease();
+        let agent = self.end_lease();
         self.row.generation.0 += 1;
-        let mut parking = parking.expect("only what waits is set aside");
-        parking.anchor_ms = at.wall_ms;
-        self.set(Due::Park, at.tick.after(parking.park_ms));
-        self.row.details_mut().parking = Some(parking);
+        if self.sticky_ms() > 0 {
+            self.row.details_mut().former = Some(agent);
+        }
+        self.row.details_mut().parking = parking;
+        self.start_parking(at);
         self.turn(Phase::Parked, at);
     }
 
-    /// T32: what it waited for is there; it has its old place.
-    pub(super) fn unpark(&mut self, at: Moment) {
+    fn start_parking(&mut self, at: Moment) {
+        let parking = self.row.details_mut().parking.as_mut();
+        let parking = parking.expect("only what waits is set aside");
+        parking.anchor_ms = at.wall_ms;
+        let ends = at.tick.after(parking.park_ms);
+        self.set(Due::Park, ends);
+    }
+
+    /// T34, *escalate*: its time is over and begins once more.
+    pub(super) fn escalate(&mut self, at: Moment) {
+        self.start_parking(at);
+        if let Some(parking) = &mut self.row.details_mut().parking {
+            parking.is_escalated = true;
+        }
+        self.turn(Phase::Parked, at);
+    }
+
+    fn sticky_ms(&self) -> u64 {
+        self.row.spec.placement.as_ref().map_or(0, |placement| placement.sticky_ms)
+    }
+
+    /// T32: what it waited for is there; it has its old place. The agent that set it aside goes
+    /// before others for a while, if it is still here.
+    pub(super) fn unpark(&mut self, is_here: impl FnOnce(&Name) -> bool, at: Moment) {
         assert_eq!(self.row.state(), State::Parked, "only what was set aside comes back");
-        self.row.details_mut().parking = None;
+        let details = self.row.details_mut();
+        details.parking = None;
+        let former = details.former.take().filter(is_here);
+        if let Some(agent) = former.filter(|_| details.window.is_none()) {
+            self.keep_for(agent, Some(self.sticky_ms()), at);
+        }
         self.clear(Due::Park);
         self.turn(Phase::Ready, at);
     }
@@ -346,6 +428,12 @@ impl Task {
         asked?.answer.as_ref()
     }
 
+    /// T4, *replace*: it carries something else, which its spec knows of.
+    pub(super) fn carry(&mut self, spec: Arc<Spec>, at: Moment) {
+        self.row.spec = spec;
+        self.turn(self.row.phase.clone(), at);
+    }
+
     /// T50, T51: another spec, and perhaps another start.
     pub(super) fn edit(&mut self, spec: Arc<Spec>, start: Option<Option<Wait>>, at: Moment) {
         let former = std::mem::replace(&mut self.row.spec, spec);
@@ -375,10 +463,11 @@ impl Task {
                 Phase::Held
             }
             (Some(Some(start)), State::Scheduled | State::Ready) => {
+                self.drop_window();
                 Phase::Scheduled(Box::new(start))
             }
             (Some(None), State::Scheduled) => {
-                self.row.place_ms = self.new_place(at);
+                self.become_eligible(at);
                 Phase::Ready
             }
             _ => self.row.phase.clone(),
@@ -477,7 +566,10 @@ impl Task {
                 self.row.details_mut().start = start;
                 self.turn(Phase::Held, at);
             }
-            None => self.turn(Phase::Ready, at),
+            None => {
+                self.open_window(at);
+                self.turn(Phase::Ready, at);
+            }
             Some(start) => {
                 self.turn(Phase::Scheduled(Box::new(start)), at);
                 self.start_wait(at);
@@ -588,6 +680,11 @@ impl Task {
     fn note_accepted(&mut self) {
         self.row.details_mut().was_accepted = true;
         self.clear(Due::Queue);
+        // A window is for whom it is offered to first, and it was.
+        let window = self.row.details().window.as_ref();
+        if window.is_some_and(|window| window.span.is_some()) {
+            self.drop_window();
+        }
     }
 
     /// Set the timer of a span of time that is waited for, of which some may be over. A wait for
@@ -628,7 +725,7 @@ impl Task {
             Retry::Backoff { at_least_ms } => {
                 config.backoff.delay_ms(self.row.task, attempts).max(at_least_ms)
             }
-            Retry::In(delay_ms) => delay_ms,
+            Retry::In(delay_ms) | Retry::Throttled(delay_ms) => delay_ms,
         };
         if self.timer(Due::Total) < at.tick.after(delay_ms) {
             self.die(DeadReason::Deadline, Some(agent), at);
@@ -646,10 +743,9 @@ impl Task {
         true
     }
 
-    fn count_attempt(&mut self, error: &str, agent: Name, at: Moment) {
+    fn note_failure(&mut self, error: &str, agent: Name, at: Moment) {
         let generation = self.row.generation;
         let details = self.row.details_mut();
-        details.attempts += 1;
         if let Some(last) = details.failures.last_mut() {
             last.error = truncated(&last.error, OLD_ERROR_BYTES_MAX).into();
         }
@@ -712,6 +808,7 @@ impl Task {
     fn end(&mut self, how: Ending, by: Option<Name>, at: Moment) {
         let details = self.row.details_mut();
         (details.cancelling, details.parking) = (None, None);
+        (details.window, details.former) = (None, None);
         self.turn(Phase::Over(Box::new(End { how, by, expires_ms: None })), at);
     }
 

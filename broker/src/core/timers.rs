@@ -56,10 +56,7 @@ impl Core {
             let wait_ms = at.saturating_sub(self.now.wall_ms).min(WALL_GLANCE_MS);
             self.now.tick.after(wait_ms)
         });
-        match (self.deadlines.next(), wall) {
-            (Some(tick), Some(wall)) => Some(tick.min(wall)),
-            (tick, wall) => tick.or(wall),
-        }
+        [self.deadlines.next(), wall, self.backlog.next_alarm()].into_iter().flatten().min()
     }
 
     /// A request for whatever is due now; nobody waits for its answer.
@@ -132,6 +129,7 @@ impl Core {
                 });
             }
             Due::Park => self.handle_park_timeout(id, now),
+            Due::Window => self.change(id, now, |task, _, at| task.close_window(at)),
             Due::Attempt => self.handle_time_out(id, "the attempt took longer than allowed", now),
             Due::Progress => {
                 self.handle_time_out(id, "no progress was reported for too long", now);

@@ -1,7 +1,9 @@
 //! Why is this task not being done? The half of [`Core`] that explains.
 
+use std::cell::RefCell;
+
 use super::Core;
-use super::command::{Rejection, Reply, TaskId, Why};
+use super::command::{Name, Rejection, Reply, TaskId, Why};
 use super::record::{Asked, Phase, TaskRow};
 
 impl Core {
@@ -73,8 +75,24 @@ impl Core {
                 reasons.push(Why::Limit { name, leases, max });
             }
         }
+        for limit in row.spec.rates.iter() {
+            if let Some(opens) = self.backlog.rate_opens(limit) {
+                reasons.push(Why::NamedRate {
+                    name: limit.name.clone(),
+                    grants: limit.rate.grants,
+                    period_ms: limit.rate.period_ms,
+                    wait_ms: opens.0.saturating_sub(self.now.tick.0),
+                });
+            }
+        }
         let Some(lane) = self.backlog.lane_of(row) else { return reasons };
-        let fitting = self.agents.census(self.eligible.profiles(lane.class), &lane.excluded);
+        if let Some(window) = &row.details().window {
+            let (agent, until_ms) = (window.agent.clone(), window.ends_ms());
+            reasons.push(Why::ForOne { agent, until_ms });
+        }
+        let nobody = RefCell::default();
+        let has_room = |agent: &Name| self.has_room(agent, lane, &nobody);
+        let fitting = self.agents.census(self.eligible.profiles(lane.class), lane, has_room);
         reasons.push(match fitting.agents {
             0 => Why::NobodyFits { queue: name.clone() },
             _ => fitting.why(),

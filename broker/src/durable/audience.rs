@@ -159,6 +159,7 @@ mod tests {
             agent: None,
             progress: None,
             blocked_by: None,
+            is_escalated: false,
         };
         Push::Event { watch: WatchId(watch), event }
     }

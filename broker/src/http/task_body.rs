@@ -74,6 +74,9 @@ pub(super) fn submit(
         return Err(HttpError::Invalid(errors));
     }
     let spec = Spec {
+        rates: Arc::default(),
+        placement: None,
+        has_headers: false,
         queue,
         key: None,
         needs: needs.into(),
@@ -90,7 +93,14 @@ pub(super) fn submit(
             total_ms: None,
         },
     };
-    Ok(Submit { spec, payload: payload.into(), start: Start::Now, dedup: None, after: Vec::new() })
+    Ok(Submit {
+        spec,
+        payload: payload.into(),
+        headers: None,
+        start: Start::Now,
+        dedup: None,
+        after: Vec::new(),
+    })
 }
 
 /// A body being read. Where a field is wrong, the mistake is noted and a default goes on.

@@ -19,7 +19,7 @@ use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
 pub const FORMAT: u8 = 1;
 
 /// Newest version of a value that this broker reads.
-pub const NEWEST: u8 = row::VERSION;
+pub const NEWEST: u8 = row::NEWEST;
 
 /// Bytes before the content of a value.
 const HEADER_BYTES: usize = 5;
@@ -129,7 +129,7 @@ pub fn encode(record: &Record, mut each: impl FnMut(Write)) -> Result<(), StoreE
             let value = sealed(&key, FORMAT, bytes);
             each(Write::Put(Table::TaskBody, key, value));
         }
-        Record::Forget { task, shelf, has_result, has_checkpoint, expires_ms } => {
+        Record::Forget { task, shelf, has_result, has_checkpoint, has_headers, expires_ms } => {
             each(Write::Delete(Table::of(*shelf), row_key(*task)));
             each(Write::Delete(Table::TaskBody, body_key(*task, BodyKind::Payload)));
             if *has_result {
@@ -137,6 +137,9 @@ pub fn encode(record: &Record, mut each: impl FnMut(Write)) -> Result<(), StoreE
             }
             if *has_checkpoint {
                 each(Write::Delete(Table::TaskBody, body_key(*task, BodyKind::Checkpoint)));
+            }
+            if *has_headers {
+                each(Write::Delete(Table::TaskBody, body_key(*task, BodyKind::Headers)));
             }
             if let Some(expires_ms) = expires_ms {
                 each(Write::Delete(Table::TaskExpiry, expiry_key(*expires_ms, *task)));
@@ -154,7 +157,7 @@ pub fn encode(record: &Record, mut each: impl FnMut(Write)) -> Result<(), StoreE
             let key = dedup_key(&row.queue, &row.key);
             let mut value = vec![0; HEADER_BYTES];
             row::encode_dedup(row, &mut value).map_err(too_large)?;
-            seal(&key, row::VERSION, &mut value);
+            seal(&key, row::DEDUP, &mut value);
             each(Write::Put(Table::TaskDedup, key, value));
         }
         Record::DedupFreed { queue, key } => {
@@ -163,8 +166,8 @@ pub fn encode(record: &Record, mut each: impl FnMut(Write)) -> Result<(), StoreE
         Record::Schedule(row) => {
             let key = name_key(row.schedule.name.as_str());
             let mut value = vec![0; HEADER_BYTES];
-            row::encode_schedule(row, &mut value).map_err(too_large)?;
-            seal(&key, row::VERSION, &mut value);
+            let version = row::encode_schedule(row, &mut value).map_err(too_large)?;
+            seal(&key, version, &mut value);
             each(Write::Put(Table::Schedule, key, value));
         }
         Record::ScheduleRemoved { name } => {
@@ -198,9 +201,9 @@ pub fn decode(table: Table, key: &[u8], value: &[u8]) -> Result<Record, StoreErr
             Ok(Record::Dedup(row))
         }
         Table::Schedule => {
-            let (_, content) = open(table, key, value)?;
-            let row =
-                row::decode_schedule(content).map_err(|reason| damaged(table, key, reason))?;
+            let (version, content) = open(table, key, value)?;
+            let row = row::decode_schedule(version, content)
+                .map_err(|reason| damaged(table, key, reason))?;
             Ok(Record::Schedule(Box::new(row)))
         }
         Table::Queue => {
@@ -245,6 +248,7 @@ pub fn body_key(task: TaskId, kind: BodyKind) -> Vec<u8> {
         BodyKind::Payload => 0,
         BodyKind::Result => 1,
         BodyKind::Checkpoint => 2,
+        BodyKind::Headers => 3,
     });
     key
 }
@@ -314,8 +318,8 @@ fn encode_task(row: &TaskRow, mut each: impl FnMut(Write)) -> Result<(), StoreEr
     let table = Table::of(row.shelf());
     let mut value = Vec::with_capacity(256);
     value.extend_from_slice(&[0; HEADER_BYTES]);
-    row::encode(row, &mut value).map_err(too_large)?;
-    seal(&key, row::VERSION, &mut value);
+    let version = row::encode(row, &mut value).map_err(too_large)?;
+    seal(&key, version, &mut value);
     if table != Table::TaskQueue {
         each(Write::Delete(Table::TaskQueue, key.clone()));
     }

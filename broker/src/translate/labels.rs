@@ -24,23 +24,23 @@ const OPERATORS: [(&str, LabelOp); 6] = [
 /// The tests of a task: `mem>=16`, `os=linux`, `gpu`. Sorted, without duplicates.
 pub(super) fn tests(fields: Fields<'_>) -> Result<Vec<LabelTest>, Invalid> {
     let items = fields.list("labels")?;
-    let tests = items.into_iter().map(|item| test(item.text("labels")?));
+    let tests = items.into_iter().map(|item| test("labels", item.text("labels")?));
     sorted("labels", tests.collect::<Result<_, Invalid>>()?)
 }
 
-fn test(text: &str) -> Result<LabelTest, Invalid> {
+pub(super) fn test(field: &'static str, text: &str) -> Result<LabelTest, Invalid> {
     let end = text.find(['<', '>', '=', '!']).unwrap_or(text.len());
     let (label, behind) = text.split_at(end);
-    let label = name("labels", label)?;
+    let label = name(field, label)?;
     if behind.is_empty() {
         return Ok(LabelTest { label, op: LabelOp::Exists, value: Arc::default() });
     }
     let operator = OPERATORS.iter().find(|(sign, _)| behind.starts_with(sign));
     match operator {
-        Some(&(sign, op)) => Ok(LabelTest { label, op, value: value(&behind[sign.len()..])? }),
-        None => {
-            Err(wrong("labels", text, "a label, or a label, one of = != < <= > >=, and a value"))
+        Some(&(sign, op)) => {
+            Ok(LabelTest { label, op, value: value(field, &behind[sign.len()..])? })
         }
+        None => Err(wrong(field, text, "a label, or a label, one of = != < <= > >=, and a value")),
     }
 }
 
@@ -52,7 +52,7 @@ pub(super) fn owned(fields: Fields<'_>) -> Result<Vec<(Name, Arc<str>)>, Invalid
                 let text = item.text("labels")?;
                 let (label, found) = text.split_once(':').unwrap_or((text, ""));
                 let is_bare = !text.contains(':');
-                let found = if is_bare { Arc::default() } else { value(found)? };
+                let found = if is_bare { Arc::default() } else { value("labels", found)? };
                 Ok((name("labels", label)?, found))
             };
             let items = fields.list("labels")?;
@@ -87,20 +87,20 @@ pub(super) fn owned(fields: Fields<'_>) -> Result<Vec<(Name, Arc<str>)>, Invalid
 /// A value: text, a whole number, or `true` for a label that is just there.
 fn json_value(found: &Value) -> Result<Arc<str>, Invalid> {
     match found {
-        Value::String(text) => value(text),
-        Value::Number(number) if !number.is_f64() => value(&number.to_string()),
+        Value::String(text) => value("labels", text),
+        Value::Number(number) if !number.is_f64() => value("labels", &number.to_string()),
         Value::Bool(true) => Ok(Arc::default()),
         other => Err(wrong("labels", &other.to_string(), "a text, a whole number or true")),
     }
 }
 
-fn value(text: &str) -> Result<Arc<str>, Invalid> {
+fn value(field: &'static str, text: &str) -> Result<Arc<str>, Invalid> {
     let chars = text.chars().count();
     if (1..=VALUE_CHARS_MAX).contains(&chars) && !text.contains(char::is_control) {
         return Ok(text.into());
     }
     let allowed = format!("a value of 1 to {VALUE_CHARS_MAX} printable characters");
-    Err(wrong("labels", text, &allowed))
+    Err(wrong(field, text, &allowed))
 }
 
 #[cfg(test)]
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> String {
-        match test(text) {
+        match test("labels", text) {
             Ok(LabelTest { label, op, value }) => format!("{label} {op:?} {value}"),
             Err(invalid) => invalid.to_string(),
         }
@@ -140,10 +140,10 @@ mod tests {
     #[test]
     fn what_is_no_test_is_refused() {
         for text in ["", "=x", "os=", "mem>=", "os!linux", "a b=1", "os=\u{7}"] {
-            assert!(test(text).is_err(), "{text:?}");
+            assert!(test("labels", text).is_err(), "{text:?}");
         }
-        assert!(test(&format!("os={}", "x".repeat(64))).is_ok());
-        assert!(test(&format!("os={}", "x".repeat(65))).is_err());
+        assert!(test("labels", &format!("os={}", "x".repeat(64))).is_ok());
+        assert!(test("labels", &format!("os={}", "x".repeat(65))).is_err());
     }
 
     #[test]

@@ -52,7 +52,14 @@ fn retry(fields: Fields<'_>) -> Result<Retry, Invalid> {
     match fields.text("class")? {
         None | Some("retry") => Ok(Retry::Backoff { at_least_ms: at_least_ms.unwrap_or(0) }),
         Some("fatal") => Ok(Retry::Never),
-        Some(found) => Err(wrong("class", found, "retry or fatal")),
+        Some("rate_limited") => match at_least_ms {
+            Some(for_ms) => Ok(Retry::Throttled(for_ms)),
+            None => {
+                let allowed = "how long to wait before the next call, in milliseconds".into();
+                Err(Invalid::Missing { field: "retry_after_ms", allowed })
+            }
+        },
+        Some(found) => Err(wrong("class", found, "retry, fatal or rate_limited")),
     }
 }
 

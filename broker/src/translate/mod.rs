@@ -13,12 +13,14 @@
 mod after;
 pub mod command;
 mod fields;
+mod headers;
 pub mod json;
 mod labels;
 mod lease;
 mod limits;
 mod list;
 mod park;
+mod placement;
 mod queue;
 mod schedule;
 mod submit;

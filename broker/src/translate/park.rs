@@ -38,7 +38,7 @@ fn waits(fields: Fields<'_>) -> Result<Action, Invalid> {
         None => ParkTimeout::Fail,
         Some(found) => {
             let known = ParkTimeout::ALL.into_iter().find(|known| known.as_str() == found);
-            known.ok_or_else(|| wrong("on_timeout", found, "default, fail or cancel"))?
+            known.ok_or_else(|| wrong("on_timeout", found, "default, fail, cancel or escalate"))?
         }
     };
     let questions = fields.objects("questions")?;

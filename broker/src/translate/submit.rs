@@ -1,11 +1,13 @@
 //! A task to keep, and many of them at once.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::after::{self, Names};
 use super::command::{Asked, TaskNames};
 use super::fields::{Fields, Range, name, wrong};
-use super::{Invalid, json, labels, limits};
+use super::{Invalid, headers, json, labels, limits, placement};
 use crate::core::command::{Command, Dedup, DedupMode, Name, Patience, Spec, Start, Submit};
 use agentcom_protocol::Verb;
 
@@ -70,6 +72,8 @@ pub(super) fn spec(fields: Fields<'_>) -> Result<Spec, Invalid> {
         needs: fields.names("needs")?.into(),
         labels: labels::tests(fields)?.into(),
         limits: limits::limits(fields)?.into(),
+        rates: limits::rates(fields)?.into(),
+        placement: placement::placement(fields)?.map(Arc::new),
         band: band(fields)?.unwrap_or(PRIORITY),
         attempts_max: attempts(fields)?.unwrap_or(ATTEMPTS),
         patience: Patience {
@@ -79,11 +83,13 @@ pub(super) fn spec(fields: Fields<'_>) -> Result<Spec, Invalid> {
             queue_ms: fields.number("queue_ms", Range::LIFE)?,
             total_ms: fields.number("total_ms", Range::LIFE)?,
         },
+        has_headers: false,
     })
 }
 
 fn submit_among(fields: Fields<'_>, names: &Names) -> Result<Submit, Invalid> {
-    let spec = spec(fields)?;
+    let headers = headers::headers(fields)?;
+    let spec = Spec { has_headers: headers.is_some(), ..spec(fields)? };
     let start = start(fields)?.unwrap_or_default();
     let dedup = dedup(fields)?;
     if let (Some(Dedup { mode: DedupMode::Debounce { .. }, .. }), false) =
@@ -95,7 +101,7 @@ fn submit_among(fields: Fields<'_>, names: &Names) -> Result<Submit, Invalid> {
         });
     }
     let after = after::edges(fields, names)?;
-    Ok(Submit { spec, payload: fields.body("payload")?, start, dedup, after })
+    Ok(Submit { spec, payload: fields.body("payload")?, headers, start, dedup, after })
 }
 
 /// Attempts, if they are given.

@@ -6,9 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 
+use super::headers;
 use crate::core::command::{
-    AfterEnd, AfterView, Answer, Missed, Name, Offer, Overlap, QuestionView, QueueView, Schedule,
-    ScheduleView, State, TaskEvent, TaskId, TaskView, When, Why,
+    AfterEnd, AfterView, Answer, Missed, Name, Offer, Overlap, QuestionView, QueueView, Resource,
+    Schedule, ScheduleView, State, TaskEvent, TaskId, TaskView, When, Why,
 };
 
 /// Everything about a task.
@@ -23,6 +24,15 @@ pub fn task(view: &TaskView) -> Value {
     fields.insert("seq".into(), view.event_seq.into());
     fields.insert("priority".into(), view.band.into());
     fields.insert("needs".into(), texts(&view.needs));
+    if !view.resources.is_empty() {
+        fields.insert("uses".into(), uses(&view.resources));
+    }
+    if let Some((agent, until_ms)) = &view.window {
+        fields.insert("assign_to".into(), agent.as_str().into());
+        if let Some(until_ms) = until_ms {
+            fields.insert("assign_until_ms".into(), (*until_ms).into());
+        }
+    }
     fields.insert("attempts".into(), view.attempts.into());
     fields.insert("attempts_max".into(), view.attempts_max.into());
     fields.insert("lost".into(), view.lost.into());
@@ -66,6 +76,9 @@ pub fn task(view: &TaskView) -> Value {
         fields.insert("cancelling".into(), true.into());
     }
     insert_bytes(&mut fields, "payload", &view.payload);
+    if let Some(bytes) = &view.headers {
+        fields.insert("headers".into(), headers::shown(bytes));
+    }
     if view.progress_seq > 0 {
         fields.insert("progress_seq".into(), view.progress_seq.into());
     }
@@ -148,12 +161,24 @@ fn reason(why: &Why) -> Value {
             let queue = queue.as_str();
             json!({"queue": queue, "rate_max": grants, "rate_ms": period_ms, "wait_ms": wait_ms})
         }
+        Why::NamedRate { name, grants, period_ms, wait_ms } => {
+            let name = name.as_str();
+            json!({"name": name, "rate_max": grants, "rate_ms": period_ms, "wait_ms": wait_ms})
+        }
+        Why::ForOne { agent, until_ms: None } => json!({ "agent": agent.as_str() }),
+        Why::ForOne { agent, until_ms: Some(until_ms) } => {
+            json!({ "agent": agent.as_str(), "until_ms": until_ms })
+        }
         Why::Limit { name, leases, max } => {
             json!({ "name": name.as_str(), "leases": leases, "max": max })
         }
-        Why::NobodyIdle { agents, declined, silent, busy } => {
-            json!({ "agents": agents, "declined": declined, "silent": silent, "busy": busy })
-        }
+        Why::NobodyIdle { agents, declined, silent, busy, full } => json!({
+            "agents": agents,
+            "declined": declined,
+            "silent": silent,
+            "busy": busy,
+            "full": full,
+        }),
         Why::Behind { tasks } | Why::Children { tasks } => json!({ "tasks": tasks }),
         Why::HeldBy { agent } => json!({ "agent": agent.as_str() }),
         Why::Unanswered { key } => json!({ "key": key.as_str() }),
@@ -198,6 +223,9 @@ pub fn event(event: &TaskEvent) -> Map<String, Value> {
     }
     if let Some(blocked_by) = event.blocked_by {
         fields.insert("blocked_by".into(), blocked_by.0.into());
+    }
+    if event.is_escalated {
+        fields.insert("escalated".into(), true.into());
     }
     fields
 }
@@ -273,6 +301,9 @@ pub fn schedule(view: &ScheduleView) -> Value {
     fields.insert("paused".into(), (*is_paused).into());
     fields.insert("priority".into(), spec.band.into());
     fields.insert("needs".into(), texts(&spec.needs));
+    if !spec.resources().is_empty() {
+        fields.insert("uses".into(), uses(spec.resources()));
+    }
     insert_name(&mut fields, "key", spec.key.as_ref());
     fields.insert("attempts_max".into(), spec.attempts_max.into());
     insert_bytes(&mut fields, "payload", payload);
@@ -337,6 +368,9 @@ pub(super) fn offer(offer: &Offer) -> Map<String, Value> {
     if !offer.answers.is_empty() {
         fields.insert("answers".into(), answers(&offer.answers));
     }
+    if let Some(bytes) = &offer.headers {
+        fields.insert("headers".into(), headers::shown(bytes));
+    }
     insert_bytes(&mut fields, "payload", &offer.payload);
     fields
 }
@@ -346,6 +380,11 @@ pub(super) fn insert(object: &mut Value, key: &str, bytes: &[u8]) {
     if let Some(fields) = object.as_object_mut() {
         insert_bytes(fields, key, bytes);
     }
+}
+
+fn uses(resources: &[Resource]) -> Value {
+    let uses = resources.iter().map(|used| (used.name.to_string(), used.amount.into()));
+    Value::Object(uses.collect())
 }
 
 fn insert_name(fields: &mut Map<String, Value>, key: &str, name: Option<&Name>) {

@@ -87,7 +87,7 @@ pub fn push(out: &mut Vec<u8>, push: &Push) {
     }
 }
 
-/// `OFFER` or `ITEM`. Answers, then a checkpoint, stand before the payload.
+/// `OFFER` or `ITEM`. Answers, then a checkpoint, then headers stand before the payload.
 fn work(out: &mut Vec<u8>, mut line: String, offer: &Offer) {
     let _ = write!(line, " {} {}", offer.task.0, offer.generation.0);
     write(&mut line, &[("queue", &offer.queue), ("attempt", &offer.attempt)]);
@@ -111,6 +111,10 @@ fn work(out: &mut Vec<u8>, mut line: String, offer: &Offer) {
         write(&mut line, &[("checkpoint_bytes", &checkpoint.len())]);
         before.extend_from_slice(checkpoint);
     }
+    if let Some(headers) = &offer.headers {
+        write(&mut line, &[("headers_bytes", &headers.len())]);
+        before.extend_from_slice(headers);
+    }
     let mut body = Cow::Borrowed(&*offer.payload);
     if !before.is_empty() {
         before.extend_from_slice(&offer.payload);
@@ -132,6 +136,7 @@ fn tell(out: &mut Vec<u8>, event: &TaskEvent) {
     if let Some(blocked_by) = event.blocked_by {
         write(&mut line, &[("blocked_by", &blocked_by.0)]);
     }
+    write_if(&mut line, "escalated", event.is_escalated);
     let report = event.progress.as_ref().map_or(&[][..], |progress| &progress.data);
     encode::words(out, &[&line], Some(report));
 }

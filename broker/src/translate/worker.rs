@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::command::Asker;
 use super::fields::{Fields, Item, Range, wrong};
-use super::{Invalid, labels};
+use super::{Invalid, labels, limits};
 use crate::core::command::{Attach, Command, Generation, TaskId};
 
 /// One task after the other, if nothing is said.
@@ -20,6 +20,7 @@ pub(super) fn start(fields: Fields<'_>, asker: &Asker<'_>) -> Result<Command, In
         identity: asker.identity.clone(),
         capabilities: fields.names("can")?,
         labels: labels::owned(fields)?,
+        capacity: limits::capacity(fields)?,
         queues: fields.names("queues")?,
         credit: u32::try_from(credit).expect("checked against CREDIT_MAX"),
         holding: holding(fields)?,

@@ -77,7 +77,9 @@ pub(crate) fn compare_lists<K: Ord + std::fmt::Debug, T: PartialEq + std::fmt::D
 
 /// Bodies are read when an answer leaves, after everything else of its turn happened.
 pub(crate) fn comparable(outcome: Outcome) -> Outcome {
-    let plain = |view: &mut TaskView| (view.payload, view.result) = (Default::default(), None);
+    let plain = |view: &mut TaskView| {
+        (view.payload, view.headers, view.result) = (Default::default(), None, None);
+    };
     outcome.map(|mut reply| {
         match &mut reply {
             Reply::Task(view) => plain(view),

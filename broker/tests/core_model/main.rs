@@ -58,6 +58,15 @@
 //! | a take gets one too many; waiting takes are served last come, first served |
 //! | what is to stop becomes ready again |
 //! | retention ends early; is that of the default; leaves the result |
+//! | an agent gets more than it has room for; room is not given back; a restart forgets who uses it |
+//! | a preferred agent is passed over |
+//! | what is for one agent is for all; declined, it stays for that one; a restart starts its time anew |
+//! | who parked a task is waited for although it left, or although the task is for another |
+//! | a rate forgets its grants with its last task; a restart lets it go on at once |
+//! | a parked task is escalated not at all; headers stay that were replaced by none |
+//! | nobody keeps room for what waited for long, or one that is silent; who kept it is not asked again |
+//!
+//! The last row needs up to twenty thousand histories, which is a `make soak`.
 //! | a blocked edge is forgotten; one edge too few is waited for; a redrive forgets edges |
 //! | suspicion never grows, never ends, survives a new session, lets more than one task through |
 //! | the agent with the newest grant goes first |

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use agentcom_broker::core::command::{
-    Action, After, AfterEnd, AfterTask, Attach, Command, Dedup, DedupMode, Generation, LabelOp,
-    LabelTest, LeaseLimit, LeaseOp, Name, Park, ParkTimeout, Patience, Question, QueueChange,
-    Retry, SessionId, Spawn, Spec, Start, Submit, Take, TaskChange, TaskId, WatchId,
+    Action, After, AfterEnd, AfterTask, Assign, Attach, Command, Dedup, DedupMode, Generation,
+    LabelOp, LabelTest, LeaseLimit, LeaseOp, Name, Park, ParkTimeout, Patience, Placement,
+    Preference, Question, QueueChange, RateLimit, Resource, Retry, SessionId, Spawn, Spec, Start,
+    Submit, Take, TaskChange, TaskId, WatchId,
 };
 
 use agentcom_broker::core::limits::{Order, Rate};
@@ -172,7 +173,10 @@ impl Menu {
             };
             after.push(After { task, on });
         }
-        Submit { spec: spec(dice), payload: self.body("payload"), start, dedup, after }
+        let mut spec = spec(dice);
+        spec.has_headers = dice.is_one_in(3);
+        let headers = spec.has_headers.then(|| self.body("headers"));
+        Submit { spec, payload: self.body("payload"), headers, start, dedup, after }
     }
 
     fn attach(&mut self, dice: &mut Dice, model: &Model) -> Command {
@@ -199,6 +203,11 @@ impl Menu {
             identity: if dice.is_one_in(10) { "stranger" } else { "owner" }.into(),
             capabilities: if dice.is_one_in(3) { vec![] } else { vec![word("gpu")] },
             labels: mem.into_iter().filter(|_| !dice.is_one_in(3)).collect(),
+            capacity: if dice.is_one_in(4) {
+                vec![]
+            } else {
+                vec![amount("cores", 1 + dice.roll(3)), amount("seats", 1 + dice.roll(2))]
+            },
             queues: if dice.is_one_in(4) { vec![word("a")] } else { vec![] },
             credit: 1 + dice.roll(2) as u32,
             holding,
@@ -248,9 +257,10 @@ impl Menu {
             10 => Action::Ack,
             11..14 => Action::Fail {
                 error: format!("error {}", dice.roll(2)).into(),
-                retry: match dice.roll(6) {
+                retry: match dice.roll(7) {
                     0..3 => Retry::Backoff { at_least_ms: dice.roll(2) * 4 },
                     3 | 4 => Retry::In(dice.roll(4)),
+                    5 => Retry::Throttled(dice.roll(6)),
                     _ => Retry::Never,
                 },
             },
@@ -352,6 +362,13 @@ fn spec(dice: &mut Dice) -> Spec {
         key: dice.is_one_in(3).then(|| word(if dice.is_one_in(2) { "mine" } else { "yours" })),
         needs: if dice.is_one_in(3) { [word("gpu")].into() } else { Arc::default() },
         labels,
+        rates: match dice.roll(8) {
+            0 => [rate("api", 1, 4)].into(),
+            1 => [rate("api", 1, 4), rate("api", 2, 9)].into(),
+            _ => Arc::default(),
+        },
+        placement: dice.is_one_in(2).then(|| Arc::new(placement(dice))),
+        has_headers: false,
         limits: match dice.roll(5) {
             0 => [limit("repo", 1)].into(),
             1 => [limit("account", 2), limit("repo", 1 + dice.roll(2) as u32)].into(),
@@ -396,8 +413,40 @@ fn park(dice: &mut Dice) -> Park {
         children: dice.is_one_in(2),
         hold_ms: if dice.is_one_in(2) { 0 } else { 1 + dice.roll(5) },
         park_ms: 1 + dice.roll(9),
-        on_timeout: ParkTimeout::ALL[dice.roll(3) as usize],
+        on_timeout: ParkTimeout::ALL[dice.roll(4) as usize],
     }
+}
+
+fn placement(dice: &mut Dice) -> Placement {
+    let agent = word(AGENTS[dice.roll(2) as usize]);
+    let for_ms = (!dice.is_one_in(4)).then(|| 1 + dice.roll(8));
+    Placement {
+        resources: match dice.roll(5) {
+            0 => [amount("cores", 1)].into(),
+            1 => [amount("cores", 1 + dice.roll(3))].into(),
+            2 => [amount("cores", 1 + dice.roll(2)), amount("seats", 1 + dice.roll(2))].into(),
+            _ => Arc::default(),
+        },
+        prefer: match dice.roll(4) {
+            0 => [Preference { weight: 2, test: test(LabelOp::AtLeast, "16") }].into(),
+            1 => [
+                Preference { weight: 1, test: test(LabelOp::Exists, "") },
+                Preference { weight: 3, test: test(LabelOp::Less, "16") },
+            ]
+            .into(),
+            _ => Arc::default(),
+        },
+        assign: dice.is_one_in(5).then_some(Assign { agent, for_ms }),
+        sticky_ms: if dice.is_one_in(2) { 0 } else { 1 + dice.roll(5) },
+    }
+}
+
+fn amount(name: &str, amount: u64) -> Resource {
+    Resource { name: word(name), amount: amount as u32 }
+}
+
+fn rate(name: &str, grants: u32, period_ms: u64) -> RateLimit {
+    RateLimit { name: word(name), rate: Rate { grants, period_ms } }
 }
 
 fn limit(name: &str, max: u32) -> LeaseLimit {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use agentcom_broker::commit::turn::Committer;
 use agentcom_broker::core::command::{
     Action, Attach, Command, Effect, Epoch, Generation, LeaseOp, Name, Now, Offer, Push,
-    QueueChange, Reply, Request, RequestId, SessionId, State, TaskEvent, TaskId, Tick,
+    QueueChange, Reply, Request, RequestId, Resource, SessionId, State, TaskEvent, TaskId, Tick,
 };
 use agentcom_broker::core::limits::{Backoff, CoreConfig};
 use agentcom_broker::core::record::{BodyKind, Record};
@@ -33,6 +33,7 @@ fn config() -> CoreConfig {
         lost_max: 3,
         cancel_ms: 4,
         releases_max: 2,
+        starve_ms: 6,
         queue_tasks_max: 3,
         open_tasks_max: 5,
         waiting_max: 3,
@@ -437,13 +438,21 @@ impl World {
             };
             self.run(vec![Command::SetQueue { queue: word(queue), change }], None)?;
         }
-        for name in ["carol", "dave", "erin"] {
+        // The latter two are there for what is for nobody else.
+        for name in ["carol", "dave", "erin", "alice", "bob"] {
+            let identity = self.model.identity(&word(name)).unwrap_or_else(|| "owner".into());
             let attach = Attach {
                 session: self.menu.session(word(name)),
                 agent: word(name),
-                identity: "owner".into(),
+                identity,
                 capabilities: vec![word("gpu")],
-                labels: vec![(word("mem"), if name == "erin" { "32" } else { "16" }.into())],
+                labels: vec![(
+                    word("mem"),
+                    if name < "e" && name > "c" { "16" } else { "32" }.into(),
+                )],
+                capacity: [("cores", 9), ("seats", 9)]
+                    .map(|(name, amount)| Resource { name: word(name), amount })
+                    .into(),
                 queues: vec![],
                 credit: 9,
                 holding: vec![],

@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 
-use agentcom_broker::core::command::{Generation, LabelOp, LabelTest, LeaseLimit, Name, TaskId};
+use agentcom_broker::core::command::{
+    Assign, Generation, LabelOp, LabelTest, LeaseLimit, Name, Placement, Preference, RateLimit,
+    Resource, TaskId,
+};
+use agentcom_broker::core::limits::Rate;
 
 /// One command, taken apart.
 #[derive(Clone)]
@@ -95,6 +99,49 @@ impl Line {
         let mut limits: Vec<LeaseLimit> = limits.collect();
         limits.sort();
         limits
+    }
+
+    /// `api:2/10s`
+    pub(crate) fn rates(&self) -> Vec<RateLimit> {
+        let rates = self.items("rates").into_iter().map(|limit| {
+            let (text, rate) = limit.split_once(':').expect("name:grants/period");
+            let (grants, period) = rate.split_once('/').expect("name:grants/period");
+            let (grants, period_ms) = (grants.parse().unwrap(), millis(period));
+            RateLimit { name: name(text), rate: Rate { grants, period_ms } }
+        });
+        rates.collect()
+    }
+
+    /// `cores:2,seats:1`
+    pub(crate) fn resources(&self, key: &str) -> Vec<Resource> {
+        let resources = self.items(key).into_iter().map(|item| {
+            let (text, amount) = item.split_once(':').expect("name:amount");
+            Resource { name: name(text), amount: amount.parse().unwrap() }
+        });
+        let mut resources: Vec<Resource> = resources.collect();
+        resources.sort();
+        resources
+    }
+
+    /// `uses=cores:2`, `prefer=3:os=linux`, `assign=alice/10s`, `sticky=5s`
+    pub(crate) fn placement(&self) -> Option<Placement> {
+        let preference = |item: &str| {
+            let (weight, test) = item.split_once(':').expect("weight:test");
+            Preference { weight: weight.parse().unwrap(), test: label_test(test) }
+        };
+        let assign = |text: &str| {
+            let (agent, for_ms) = text
+                .split_once('/')
+                .map_or((text, None), |(agent, span)| (agent, Some(millis(span))));
+            Assign { agent: name(agent), for_ms }
+        };
+        let placement = Placement {
+            resources: self.resources("uses").into(),
+            prefer: self.items("prefer").into_iter().map(preference).collect(),
+            assign: self.value("assign").map(assign),
+            sticky_ms: self.duration("sticky").unwrap_or(0),
+        };
+        (placement != Placement::default()).then_some(placement)
     }
 
     /// `1:1,2:3`

@@ -8,18 +8,19 @@
 //! ```text
 //! config   offer=10s grace=15s backoff=1s declines=2 cancel=30s ...  (first, if at all)
 //! submit   q "payload" [band=0] [needs=a,b] [labels=mem>=16] [limits=repo:1] [attempts=3] [lease=30s]
-//!          [attempt=] [progress=] [queue=] [total=] [delay=5s] [at=+1h] [key=k]
+//!          [rates=api:2/10s] [uses=cores:2] [prefer=3:os=linux] [assign=alice/10s] [sticky=5s]
+//!          [headers={}] [attempt=] [progress=] [queue=] [total=] [delay=5s] [at=+1h] [key=k]
 //!          [dedup=k] [mode=return] [window=1h] [max=1m] [after=1,2:any,3:cancel,4:fail]
 //! + q ...                  the same, kept for the batch; after=#1 is the first of the batch
 //! batch                    all of them at once
-//! attach   alice [can=a,b] [labels=os:linux] [queues=q] [credit=1] [login=l] [session=5]
+//! attach   alice [can=a,b] [labels=os:linux] [capacity=cores:4] [queues=q] [credit=1] [login=l] [session=5]
 //!          [holding=1:1,2:3]
 //! detach   alice           leave alice           heartbeat alice
 //! accept   1 gen=1 by=alice        progress 1 gen=1 by=alice [seq=1] "30 %"
 //! busy     1 gen=1 by=alice for=10s     checkpoint 1 gen=1 by=alice [seq=1] "page 3"
 //! complete 1 gen=1 by=alice "result"    stopped 1 gen=1 by=alice "half"
 //! decline  1 gen=1 by=alice [after=5s] "why"
-//! fail     1 gen=1 by=alice "why" [fatal] [after=5s]
+//! fail     1 gen=1 by=alice "why" [fatal] [after=5s] [throttled=5s]
 //! release  1 gen=1 by=alice [delay=5s]  extend 1 gen=1 by=alice lease=1m
 //! ack      1 gen=1 by=alice             nack 1 gen=1 by=alice [delay=5s] "why"
 //! take     q by=bob [max=1] [wait=10s] [lease=1m]

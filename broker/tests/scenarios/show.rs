@@ -30,6 +30,7 @@ fn persisted(record: &Record) -> String {
                 BodyKind::Payload => "payload",
                 BodyKind::Result => "result",
                 BodyKind::Checkpoint => "checkpoint",
+                BodyKind::Headers => "headers",
             };
             format!("{kind} {} \"{}\"", task.0, text(bytes))
         }
@@ -122,6 +123,18 @@ fn details_text(row: &TaskRow, out: &mut String) {
     }
     if !details.excluded.is_empty() {
         write!(out, " excluded={}", joined(&details.excluded)).unwrap();
+    }
+    if let Some(window) = &details.window {
+        write!(out, " only={}", window.agent).unwrap();
+        if let Some(span) = window.span {
+            write!(out, "/{}ms", span.length_ms).unwrap();
+        }
+    }
+    if let Some(former) = &details.former {
+        write!(out, " former={former}").unwrap();
+    }
+    if row.spec.has_headers {
+        write!(out, " headers").unwrap();
     }
     if details.version > 0 {
         write!(out, " version={}", details.version).unwrap();
@@ -323,6 +336,9 @@ fn offer_text(offer: &Offer) -> String {
     if let Some(seq) = offer.checkpoint_seq {
         write!(out, " checkpoint_seq={seq}").unwrap();
     }
+    if let Some(headers) = &offer.headers {
+        write!(out, " headers={}", text(headers)).unwrap();
+    }
     out + &answers_text(&offer.answers)
 }
 
@@ -337,6 +353,9 @@ fn event_text(event: &TaskEvent) -> String {
     }
     if let Some(blocked_by) = event.blocked_by {
         write!(out, " blocked_by={}", blocked_by.0).unwrap();
+    }
+    if event.is_escalated {
+        write!(out, " escalated").unwrap();
     }
     out
 }

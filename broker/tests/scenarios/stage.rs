@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use agentcom_broker::core::Core;
 use agentcom_broker::core::command::{
@@ -135,6 +136,7 @@ impl Stage {
         set("restart_grace", &mut config.restart_grace_ms);
         set("backoff", &mut config.backoff.base_ms);
         set("cancel", &mut config.cancel_ms);
+        set("starve", &mut config.starve_ms);
         let set = |key, value: &mut u32| {
             *value = line.number(key).map_or(*value, |number| number as u32);
         };
@@ -172,6 +174,9 @@ impl Stage {
                 needs: line.names("needs").into(),
                 labels: line.label_tests().into(),
                 limits: line.limits().into(),
+                rates: line.rates().into(),
+                placement: line.placement().map(Arc::new),
+                has_headers: line.value("headers").is_some(),
                 band: line.number("band").unwrap_or(0) as u8,
                 attempts_max: line.number("attempts").unwrap_or(3) as u32,
                 patience: Patience {
@@ -183,6 +188,7 @@ impl Stage {
                 },
             },
             payload: line.text.as_bytes().into(),
+            headers: line.value("headers").map(|headers| headers.as_bytes().into()),
             start,
             dedup: line.value("dedup").map(|key| Dedup {
                 key: name(key),
@@ -206,6 +212,7 @@ impl Stage {
             identity: line.text("login", "login").into(),
             capabilities: line.names("can"),
             labels,
+            capacity: line.resources("capacity"),
             queues: line.names("queues"),
             credit: line.number("credit").unwrap_or(1) as u32,
             holding: line.holding(),
@@ -252,7 +259,7 @@ impl Stage {
                 park_ms: line.duration("park").unwrap_or(3_600_000),
                 on_timeout: line.value("timeout").map_or(ParkTimeout::Fail, |timeout| {
                     let known = ParkTimeout::ALL.into_iter().find(|it| it.as_str() == timeout);
-                    known.expect("default, fail or cancel")
+                    known.expect("default, fail, cancel or escalate")
                 }),
             }),
             "spawn" => Action::Spawn(Spawn {
@@ -262,6 +269,10 @@ impl Stage {
             "nack" => Action::Fail {
                 error: text.into(),
                 retry: Retry::In(line.duration("delay").unwrap_or(0)),
+            },
+            "fail" if line.value("throttled").is_some() => Action::Fail {
+                error: text.into(),
+                retry: Retry::Throttled(line.duration("throttled").expect("looked at above")),
             },
             "fail" if line.word(1) == "fatal" => {
                 Action::Fail { error: text.into(), retry: Retry::Never }

@@ -96,3 +96,23 @@ async fn a_queue_is_paused_limited_and_purged() {
     assert_eq!((purged.tasks, purged.left), (1, 0));
     client.drain().await.expect("closed in order");
 }
+
+#[tokio::test]
+async fn headers_come_with_the_entry_whatever_they_hold() {
+    let Some((_broker, client)) = connected().await else { return };
+    let emails = client.queue("emails");
+    let values =
+        [("Content-Type", "text/plain; charset=utf-8"), ("note", "50 %, größer"), ("no", "")];
+    let entry = values
+        .iter()
+        .fold(emails.enqueue("hello"), |entry, (name, value)| entry.header(*name, *value));
+    let kept = entry.limit("smtp", 1).rate("smtp", 10, LEASE).await.expect("kept");
+    let lease = emails.lease(LEASE).await.expect("asked").expect("an entry");
+    let found = lease.headers().iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut expected = values.to_vec();
+    expected.sort_unstable();
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+    assert_eq!(&lease.payload()[..], b"hello");
+    let view = client.tasks().show(kept).await.expect("shown");
+    assert_eq!(&view.headers, lease.headers());
+}

@@ -129,3 +129,32 @@ async fn a_checkpoint_reaches_the_next_attempt() {
     assert_eq!(&job.payload()[..], b"book");
     job.release(Duration::ZERO).await.expect("handed back");
 }
+
+#[tokio::test]
+async fn a_worker_gets_what_it_has_room_for_and_what_is_for_it() {
+    let Some((broker, client)) = connected().await else { return };
+    let tasks = client.tasks();
+    let agent = super::client(&broker).await;
+    let worker = agent.worker("alice").capacity([("cores", 2), ("seats", 1)]).concurrency(9);
+    let mut worker = worker.start().await.expect("started");
+    let both = tasks.submit("q").uses("cores", 2).header("lang", "de").sticky(PATIENCE);
+    let both = both.await.expect("kept");
+    let first = in_time(worker.next()).await.expect("not stopped").expect("a job");
+    assert_eq!((first.task(), first.headers()["lang"].as_str()), (both.task, "de"));
+    let waiting = tasks.submit("q").uses("cores", 1).uses("seats", 1).prefer(["5:ssd", "hdd"]);
+    let waiting = waiting.assign_to_for("alice", PATIENCE).await.expect("kept");
+    let view = tasks.show(waiting).await.expect("shown");
+    assert_eq!((view.state, view.assign_to.as_deref()), (TaskState::Ready, Some("alice")));
+    assert_eq!((view.uses["cores"], view.uses["seats"]), (1, 1));
+    let why = tasks.why(waiting).await.expect("told");
+    assert!(
+        why.reasons.iter().any(|reason| reason.sentence.contains("too little left")),
+        "{why:?}"
+    );
+    first.fail(JobError::rate_limited("429", PATIENCE)).await.expect("noted");
+    let second = in_time(worker.next()).await.expect("not stopped").expect("a job");
+    assert_eq!(second.task(), waiting.task);
+    second.complete("").await.expect("completed");
+    let view = tasks.show(both).await.expect("shown");
+    assert_eq!((view.state, view.attempts, view.releases), (TaskState::Scheduled, 0, 1));
+}

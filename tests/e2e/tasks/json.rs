@@ -319,3 +319,34 @@ fn who_may_not_publish_there_may_not_ask() {
     me.wire.expect_error("Permissions Violation for Publish to \"$AC.API.TASK.SUBMIT\"");
     me.wire.expect_nothing();
 }
+
+#[test]
+fn what_is_said_about_a_task_is_an_object_in_json_and_comes_back() {
+    let Some(broker) = broker() else { return };
+    let mut requester = Requester::on(&broker);
+    let body = json!({"agent": "alice", "deliver": "_INBOX.me.work", "capacity": {"cores": 4}});
+    assert_eq!(requester.ask("WORKER.START", &body)["agent"], "alice");
+    let headers = json!({"Content-Type": "text/plain; charset=utf-8", "note": "a, b"});
+    let task = json!({
+        "queue": "q", "payload": "hi", "headers": headers, "uses": {"cores": 2},
+        "prefer": ["5:ssd"], "rates": {"api": "9/1000"}, "assign_to": "alice",
+    });
+    let kept = requester.ask("TASK.SUBMIT", &task);
+    let offer = requester.heard("work");
+    assert_eq!((&offer["payload"], &offer["headers"]), (&json!("hi"), &headers), "{offer}");
+    let view = requester.ask("TASK.SHOW", &json!({"task": kept["task"]}));
+    for (key, expected) in
+        [("headers", headers.clone()), ("uses", json!({"cores": 2})), ("assign_to", json!("alice"))]
+    {
+        assert_eq!(view[key], expected, "{view}");
+    }
+    // The same in words: what a word cannot hold is a percent and two digits there.
+    let mut words = broker.connect(MODERN);
+    let list = "Content-Type:text/plain;%20charset=utf-8,note:a%2C%20b";
+    words.send(format!("QUEUE PUT p mail headers={list} 2\r\nho\r\n"));
+    assert!(words.expect_line().starts_with("OK p "), "it is kept");
+    let taken = requester.ask("QUEUE.TAKE", &json!({"queue": "mail"}));
+    assert_eq!(taken["items"][0]["headers"], headers, "{taken}");
+    let peeked = requester.ask("QUEUE.PEEK", &json!({"queue": "mail"}));
+    assert_eq!(peeked["tasks"], json!([]), "{peeked}");
+}

@@ -126,3 +126,75 @@ fn idle_agents_take_turns() {
     }
     agents.iter_mut().for_each(Wire::expect_nothing);
 }
+
+/// The same of an agent that is offered so many at once.
+#[track_caller]
+fn at_once(agent: &mut Wire, count: usize) -> Vec<String> {
+    let offers: Vec<_> = (0..count).map(|_| agent.offer()).collect();
+    let payload = |offer: agentcom_tests::Offer| {
+        let answer = agent.ask(format!("TASK COMPLETE c {} 0\r\n\r\n", offer.lease()));
+        assert_eq!(answer, format!("OK c task={} state=completed", offer.task));
+        String::from_utf8(offer.payload).expect("text")
+    };
+    offers.into_iter().map(payload).collect()
+}
+
+#[test]
+fn a_task_that_uses_something_goes_where_enough_is_left() {
+    let Some(broker) = broker() else { return };
+    let mut submitter = broker.connect(QUIET);
+    let mut alice = worker(&broker, "alice capacity=cores:4 credit=9");
+    submitter.submit("q uses=cores:3", "three");
+    let three = alice.offer();
+    submitter.submit("q uses=cores:2", "two");
+    submitter.submit("q uses=cores:1", "one");
+    submitter.submit("q uses=seats:1", "a seat");
+    submitter.submit("q", "nothing");
+    assert_eq!(at_once(&mut alice, 2), ["one", "nothing"]);
+    alice.expect_nothing();
+    alice.ask(format!("TASK COMPLETE c {} 0\r\n\r\n", three.lease()));
+    assert_eq!(at_once(&mut alice, 1), ["two"]);
+    let mut bob = worker(&broker, "bob capacity=seats:1,cores:1");
+    assert_eq!(at_once(&mut bob, 1), ["a seat"]);
+}
+
+#[test]
+fn a_task_goes_to_whom_it_prefers_or_is_for() {
+    let Some(broker) = broker() else { return };
+    let mut submitter = broker.connect(QUIET);
+    let mut alice = worker(&broker, "alice labels=disk:hdd credit=9");
+    let mut bob = worker(&broker, "bob labels=disk:ssd,mem:64 credit=9");
+    for (words, payload) in [
+        ("q prefer=disk=ssd", "fast"),
+        ("q prefer=3:disk=hdd,2:mem>=32", "slow"),
+        ("q assign_to=bob", "for bob"),
+        ("q assign_to=carol assign_ms=60000", "for carol"),
+    ] {
+        submitter.submit(words, payload);
+    }
+    assert_eq!(at_once(&mut alice, 1), ["slow"]);
+    assert_eq!(at_once(&mut bob, 2), ["fast", "for bob"]);
+    alice.expect_nothing();
+    let mut carol = worker(&broker, "carol");
+    assert_eq!(at_once(&mut carol, 1), ["for carol"]);
+}
+
+#[test]
+fn what_was_granted_too_often_waits_whatever_the_queue() {
+    let Some(broker) = broker() else { return };
+    let mut submitter = broker.connect(QUIET);
+    let mut alice = worker(&broker, "alice credit=9");
+    for (queue, payload) in [("p", "1"), ("q", "2"), ("p", "too much")] {
+        submitter.submit(&format!("{queue} rates=api:2/3600000"), payload);
+    }
+    assert_eq!(at_once(&mut alice, 2), ["1", "2"]);
+    alice.expect_nothing();
+    // Whoever was called says when to call again.
+    let calling = submitter.submit("q rates=maps:9/1000", "call");
+    let lease = alice.offer().lease();
+    let words = "class=rate_limited retry_after_ms=3600000";
+    let answer = alice.ask(format!("TASK FAIL f {lease} {words} 3\r\n429\r\n"));
+    assert_eq!(answer, format!("OK f task={calling} state=scheduled"));
+    submitter.submit("p rates=maps:9/1000", "another call");
+    alice.expect_nothing();
+}

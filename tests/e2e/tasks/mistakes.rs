@@ -6,10 +6,11 @@ use agentcom_tests::{MODERN, Options, QUIET, User};
 
 use super::{broker, broker_with, worker};
 
-const SUBMIT_USAGE: &str = "usage: TASK SUBMIT tag queue [needs=...] [labels=...] [limits=...] \
+const SUBMIT_USAGE: &str = "usage: TASK SUBMIT tag queue [needs=...] [labels=...] [uses=...] \
+    [prefer=...] [assign_to=...] [assign_ms=...] [sticky_ms=...] [limits=...] [rates=...] \
     [priority=...] [attempts=...] [lease_ms=...] [attempt_ms=...] [progress_ms=...] \
     [queue_ms=...] [total_ms=...] [delay_ms=...] [at_ms=...] [key=...] [dedup=...] \
-    [dedup_mode=...] [dedup_ms=...] [debounce_max_ms=...] [after=...] size";
+    [dedup_mode=...] [dedup_ms=...] [debounce_max_ms=...] [after=...] [headers=...] size";
 const SHOW_USAGE: &str = "usage: TASK SHOW tag task";
 const ACTIONS: &str = "SUBMIT, SHOW, ACCEPT, DECLINE, PROGRESS, COMPLETE, FAIL, BATCH, AWAIT, \
     WATCH, UNWATCH, CANCEL, RECLAIM, BUSY, CHECKPOINT, RELEASE, STOPPED, WHY, EDIT, PARK, ANSWER, SPAWN, LIST";
@@ -53,7 +54,7 @@ fn words_that_are_missing_or_too_many_are_named() {
             missing(
                 "5",
                 "agent",
-                "usage: WORKER START tag agent [can=...] [labels=...] [queues=...] [credit=...] \
+                "usage: WORKER START tag agent [can=...] [labels=...] [capacity=...] [queues=...] [credit=...] \
                  [holding=...]",
             ),
         ),
@@ -184,6 +185,16 @@ fn values_that_are_not_allowed_are_repeated_with_what_is() {
         ("TASK SUBMIT t q after=17:run 2\r\nhi".to_owned(), ["after", "17:run", ":cancel"]),
         ("TASK SUBMIT t q labels=os! 2\r\nhi".to_owned(), ["labels", "os!", ">="]),
         ("TASK SUBMIT t q limits=repo 2\r\nhi".to_owned(), ["limits", "repo", "repo:1"]),
+        ("TASK SUBMIT t q uses=gpu 2\r\nhi".to_owned(), ["uses", "gpu", "gpu:2"]),
+        ("TASK SUBMIT t q prefer=0:ssd 2\r\nhi".to_owned(), ["prefer", "0:ssd", "1000"]),
+        ("TASK SUBMIT t q assign_ms=1000 2\r\nhi".to_owned(), ["assign_to", "missing", "agent"]),
+        ("TASK SUBMIT t q rates=api:1 2\r\nhi".to_owned(), ["rates", "api:1", "api:60/60000"]),
+        ("TASK SUBMIT t q headers=a:%zz 2\r\nhi".to_owned(), ["headers", "%zz", "hexadecimal"]),
+        ("WORKER START t alice capacity=gpu:0".to_owned(), ["capacity", "gpu:0", "4294967295"]),
+        (
+            "TASK FAIL t 1 1 class=rate_limited 2\r\nhi".to_owned(),
+            ["retry_after_ms", "missing", "milliseconds"],
+        ),
         ("TASK SUBMIT t q delay_ms=1 at_ms=1 2\r\nhi".to_owned(), ["delay_ms", "at_ms", "both"]),
         (
             "TASK SUBMIT t q delay_ms=31536000001 2\r\nhi".to_owned(),

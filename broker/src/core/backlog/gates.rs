@@ -14,7 +14,7 @@ pub(super) struct Limits {
 
 impl Limits {
     /// Whether a limit of this kind of task is reached.
-    pub(super) fn block(&self, spec: &Spec) -> bool {
+    fn block(&self, spec: &Spec) -> bool {
         spec.limits.iter().any(|limit| self.leases(&limit.name) >= limit.max)
     }
 
@@ -71,13 +71,24 @@ impl Backlog {
         }
         change(&mut self.limits);
         let waiting = |limits: &Limits, name| limits.lanes.get(name).cloned().unwrap_or_default();
-        let mut lanes: Vec<LaneId> =
+        let lanes: Vec<LaneId> =
             spec.limits.iter().flat_map(|limit| waiting(&self.limits, &limit.name)).collect();
+        self.review_lanes(lanes)
+    }
+
+    /// Whether a limit or a rate of this kind of task is reached.
+    pub(super) fn blocks(&self, spec: &Spec) -> bool {
+        self.limits.block(spec) || self.rates.block(spec)
+    }
+
+    /// Block these lanes or not any more; gives those of which something may be granted again,
+    /// soonest first.
+    pub(super) fn review_lanes(&mut self, mut lanes: Vec<LaneId>) -> Vec<LaneId> {
         lanes.sort_unstable();
         lanes.dedup();
         lanes.retain(|&id| {
             let lane = self.lane(id);
-            let (was_blocked, is_blocked) = (lane.is_blocked, self.limits.block(&lane.spec));
+            let (was_blocked, is_blocked) = (lane.is_blocked, self.blocks(&lane.spec));
             if was_blocked != is_blocked {
                 self.change_shown(id, |lane| lane.is_blocked = is_blocked);
             }

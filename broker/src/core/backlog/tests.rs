@@ -19,6 +19,32 @@ fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
+/// Somebody who has room for everything, and shuns one kind of work.
+struct Anyone {
+    name: Name,
+    shunned: Option<Arc<Spec>>,
+}
+
+impl Anyone {
+    fn but(shunned: Option<Arc<Spec>>) -> Anyone {
+        Anyone { name: name("anyone"), shunned }
+    }
+}
+
+impl Taker for Anyone {
+    fn name(&self) -> &Name {
+        &self.name
+    }
+
+    fn has_room(&self, _: &Spec) -> bool {
+        true
+    }
+
+    fn may_take(&self, _: Place, spec: &Spec) -> bool {
+        self.shunned.as_deref().is_none_or(|shunned| !std::ptr::eq(shunned, spec))
+    }
+}
+
 /// A backlog, and an agent that takes from some queues.
 struct Stage {
     backlog: Backlog,
@@ -56,7 +82,7 @@ impl Stage {
     }
 
     fn best(&self) -> Option<TaskId> {
-        self.backlog.best(self.eligible.classes(self.agent), |_| true)
+        self.backlog.best(self.eligible.classes(self.agent), &Anyone::but(None))
     }
 }
 
@@ -166,7 +192,8 @@ proptest! {
             };
             let expected = inside.iter().filter(|row| suits(&row.spec)).map(Place::of).min();
             let classes = stage.eligible.classes(stage.agent);
-            let found = stage.backlog.best(classes, |lane| suits(&lane.spec));
+            let anyone = Anyone::but(Some(specs[shunned].clone()));
+            let found = stage.backlog.best(classes, &anyone);
             prop_assert_eq!(found, expected.map(|place| place.task));
         }
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Generation, Name, Park, SessionId, Spawn, State, TaskEvent, TaskId, WatchId};
+use super::{
+    Answer, Generation, Name, Park, Resource, SessionId, Spawn, State, TaskEvent, TaskId, WatchId,
+};
 
 /// An agent that wants work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct Attach {
     pub capabilities: Vec<Name>,
     /// What is true of it. Sorted by label, without duplicates.
     pub labels: Vec<(Name, Arc<str>)>,
+    /// How much it has of what tasks use up. Sorted by name, without duplicates.
+    pub capacity: Vec<Resource>,
     /// Queues it takes work from; empty means all.
     pub queues: Vec<Name>,
     /// Leases it is willing to hold at once; at least 1.
@@ -137,6 +141,10 @@ pub enum Retry {
     },
     /// After exactly so many milliseconds.
     In(u64),
+    /// After so many milliseconds, and nothing else that has one of its rates before that: whoever
+    /// it called wants fewer calls. Uses up no attempt, but is counted with the times it was handed
+    /// back; once those are used up it is an ordinary failure.
+    Throttled(u64),
     /// No retry can help.
     Never,
 }
@@ -210,6 +218,8 @@ pub struct Offer {
     /// The submitter's bytes. Empty when it leaves the core, which does not hold payloads; the
     /// commit loop fills it in before it delivers the offer.
     pub payload: Arc<[u8]>,
+    /// The submitter's headers, if there are any; filled in like the payload.
+    pub headers: Option<Arc<[u8]>>,
     /// The checkpoint's bytes; filled in like the payload.
     pub checkpoint: Option<Arc<[u8]>>,
 }

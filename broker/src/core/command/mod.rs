@@ -12,6 +12,7 @@ mod id;
 mod lease;
 mod name;
 mod park;
+mod placement;
 mod rejection;
 mod schedule;
 mod submit;
@@ -23,11 +24,12 @@ pub use self::id::{Epoch, Generation, Now, RequestId, SessionId, TaskId, Tick, W
 pub use self::lease::{Action, Attach, Continued, LeaseOp, Offer, Push, Retry, Stopped, Take};
 pub use self::name::{Name, NameError};
 pub use self::park::{Park, ParkTimeout, Question, Spawn};
+pub use self::placement::{Assign, Placement, Preference, Resource};
 pub use self::rejection::Rejection;
 pub use self::schedule::{Missed, Overlap, Schedule, ScheduleView, When};
 pub use self::submit::{
-    After, AfterEnd, AfterTask, Dedup, DedupMode, LabelOp, LabelTest, LeaseLimit, Patience, Spec,
-    Start, Submit,
+    After, AfterEnd, AfterTask, Dedup, DedupMode, LabelOp, LabelTest, LeaseLimit, Patience,
+    RateLimit, Spec, Start, Submit,
 };
 pub use self::view::{
     AfterView, Answer, DeadReason, Failure, Progress, QuestionView, QueueCounts, QueueView,

@@ -40,12 +40,14 @@ pub enum ParkTimeout {
     Fail,
     /// It is cancelled.
     Cancel,
+    /// An event says so, and the time begins once more; after that it is dead.
+    Escalate,
 }
 
 impl ParkTimeout {
     /// Every way.
-    pub const ALL: [ParkTimeout; 3] =
-        [ParkTimeout::Default, ParkTimeout::Fail, ParkTimeout::Cancel];
+    pub const ALL: [ParkTimeout; 4] =
+        [ParkTimeout::Default, ParkTimeout::Fail, ParkTimeout::Cancel, ParkTimeout::Escalate];
 
     /// The one name on the wire and in docs.
     #[must_use]
@@ -54,6 +56,7 @@ impl ParkTimeout {
             ParkTimeout::Default => "default",
             ParkTimeout::Fail => "fail",
             ParkTimeout::Cancel => "cancel",
+            ParkTimeout::Escalate => "escalate",
         }
     }
 }

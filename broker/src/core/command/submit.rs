@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Name, TaskId};
+use super::{Name, Placement, Resource, TaskId};
+use crate::core::limits::Rate;
 
 /// A task to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,9 @@ pub struct Submit {
     pub spec: Spec,
     /// Opaque bytes for the agent.
     pub payload: Arc<[u8]>,
+    /// More of them, kept apart: names and values, as the doors spell them. Present if and only if
+    /// the spec says so.
+    pub headers: Option<Arc<[u8]>>,
     /// When it may be granted at the earliest.
     pub start: Start,
     /// What to do if the same was submitted before.
@@ -34,12 +38,27 @@ pub struct Spec {
     /// Limits on how many may be leased at once: a task with a limit is granted while fewer tasks
     /// with the same limit are leased than it allows itself. Sorted by name, without duplicates.
     pub limits: Arc<[LeaseLimit]>,
+    /// Limits on how many may be granted in a time: tasks with the same limit share it. Sorted,
+    /// without duplicates.
+    pub rates: Arc<[RateLimit]>,
+    /// Which agent it goes to; most tasks do not mind.
+    pub placement: Option<Arc<Placement>>,
     /// Lower goes first; 0 is urgent.
     pub band: u8,
     /// Failures and time-outs before it is dead; at least 1.
     pub attempts_max: u32,
     /// Its time limits.
     pub patience: Patience,
+    /// Its tasks have headers.
+    pub has_headers: bool,
+}
+
+impl Spec {
+    /// What of its agent's capacity a task uses; nothing, mostly.
+    #[must_use]
+    pub fn resources(&self) -> &[Resource] {
+        self.placement.as_ref().map_or(&[], |placement| &placement.resources)
+    }
 }
 
 /// How long things about one task may last, in milliseconds.
@@ -64,6 +83,16 @@ pub struct LeaseLimit {
     pub name: Name,
     /// Most leases at once; at least 1.
     pub max: u32,
+}
+
+/// A limit on grants that tasks of several kinds may have in common, in whatever queues. It is
+/// the same one if all of it is the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RateLimit {
+    /// What they have in common, such as a service that they all call.
+    pub name: Name,
+    /// How often it lets a task be granted.
+    pub rate: Rate,
 }
 
 /// A condition on one label of an agent.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AfterEnd, Epoch, Generation, Name, TaskId};
+use super::{AfterEnd, Epoch, Generation, Name, Resource, TaskId};
 use crate::core::limits::QueueSettings;
 
 /// Where a task stands (section 2.2 of the task machine).
@@ -138,6 +138,10 @@ pub struct TaskView {
     pub band: u8,
     /// What an agent must be able to do.
     pub needs: Vec<Name>,
+    /// What it uses of its agent's capacity.
+    pub resources: Vec<Resource>,
+    /// The only agent that may have it, and until when by the wall clock if not for ever.
+    pub window: Option<(Name, Option<u64>)>,
     /// Who holds the lease, or held the last one when the task ended.
     pub agent: Option<Name>,
     /// Attempts that failed or timed out.
@@ -174,8 +178,12 @@ pub struct TaskView {
     pub is_waiting: bool,
     /// Its holder is asked to stop.
     pub is_cancelling: bool,
+    /// It has headers.
+    pub has_headers: bool,
     /// The submitter's bytes. Empty out of the core; the commit loop fills it from the store.
     pub payload: Arc<[u8]>,
+    /// The submitter's headers; filled like the payload.
+    pub headers: Option<Arc<[u8]>>,
     /// Newest progress report, if any: its first 4 KiB, kept in memory only.
     pub progress: Option<Arc<[u8]>>,
     /// Number of the newest report; 0 if there was none.
@@ -271,6 +279,26 @@ pub enum Why {
         /// At most.
         max: u32,
     },
+    /// A limit on grants that it shares with others is reached.
+    #[error("rate {name} grants {grants} tasks in {period_ms} ms, and goes on in {wait_ms} ms")]
+    NamedRate {
+        /// Which.
+        name: Name,
+        /// At most in a period.
+        grants: u32,
+        /// How long the period is.
+        period_ms: u64,
+        /// Until the next task may be granted.
+        wait_ms: u64,
+    },
+    /// It is for one agent.
+    #[error("is for agent {agent} alone{until}", until = until(*until_ms))]
+    ForOne {
+        /// Which.
+        agent: Name,
+        /// Wall clock from when others will do, if they ever will.
+        until_ms: Option<u64>,
+    },
     /// No agent that is connected could do it.
     #[error("no connected agent takes work from queue {queue} and has all that is needed")]
     NobodyFits {
@@ -280,7 +308,8 @@ pub enum Why {
     /// Agents could do it and do not take it now.
     #[error(
         "{agents} connected agents could do it: {declined} declined it, {silent} left offers \
-         unanswered, {busy} have no credit left"
+         unanswered, {busy} have no credit left{room}",
+        room = room(*full)
     )]
     NobodyIdle {
         /// How many fit.
@@ -291,6 +320,8 @@ pub enum Why {
         silent: usize,
         /// How many are busy.
         busy: usize,
+        /// How many have credit and too little left of what it uses, or keep it for another task.
+        full: usize,
     },
     /// Others go first.
     #[error("{tasks} tasks of the same kind go first")]
@@ -324,6 +355,14 @@ pub enum Why {
     Over,
 }
 
+fn until(until_ms: Option<u64>) -> String {
+    until_ms.map_or_else(String::new, |ms| format!(" until {ms} (milliseconds since 1970)"))
+}
+
+fn room(full: usize) -> String {
+    if full == 0 { String::new() } else { format!(", {full} have too little left of what it uses") }
+}
+
 impl Why {
     /// The reason's one name on the wire and in docs.
     #[must_use]
@@ -336,6 +375,8 @@ impl Why {
             Why::QueueLimit { .. } => "queue_limit",
             Why::Rate { .. } => "rate",
             Why::Limit { .. } => "limit",
+            Why::NamedRate { .. } => "named_rate",
+            Why::ForOne { .. } => "for_one",
             Why::NobodyFits { .. } => "nobody_fits",
             Why::NobodyIdle { .. } => "nobody_idle",
             Why::Behind { .. } => "behind",
@@ -393,6 +434,8 @@ pub struct TaskEvent {
     pub progress: Option<Progress>,
     /// The task it depends on and that ended badly, if it is held for ever by that.
     pub blocked_by: Option<TaskId>,
+    /// It was set aside for too long already, and has a last time.
+    pub is_escalated: bool,
 }
 
 /// One report on running work.

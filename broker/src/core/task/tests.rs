@@ -7,6 +7,9 @@ const AT: Moment = Moment { tick: Tick(1_000), virtual_ms: 1_000, wall_ms: 5_000
 
 pub(in crate::core) fn spec(queue: &str, band: u8) -> Arc<Spec> {
     Arc::new(Spec {
+        rates: Arc::default(),
+        placement: None,
+        has_headers: false,
         queue: Name::parse(queue).unwrap(),
         key: None,
         needs: Arc::default(),

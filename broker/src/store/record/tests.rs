@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::core::command::{
-    AfterEnd, DeadReason, DedupMode, Failure, Generation, LabelOp, LabelTest, LeaseLimit, Missed,
-    Overlap, ParkTimeout, Patience, Schedule, Spec, State, When,
+    AfterEnd, Assign, DeadReason, DedupMode, Failure, Generation, LabelOp, LabelTest, LeaseLimit,
+    Missed, Overlap, ParkTimeout, Patience, Placement, Preference, RateLimit, Resource, Schedule,
+    Spec, State, When,
 };
 use crate::core::cron::Cron;
 use crate::core::record::{
     Asked, Cancelling, DedupRow, Details, Edge, End, EndVerb, Ending, Holder, LeaseEnd, Parent,
-    Parking, Phase, ScheduleRow, Wait,
+    Parking, Phase, ScheduleRow, Span, Wait, Window,
 };
 
 fn name(text: &str) -> Name {
@@ -21,6 +22,9 @@ fn names(texts: &[&str]) -> Arc<[Name]> {
 
 fn small_spec() -> Spec {
     Spec {
+        rates: Arc::default(),
+        placement: None,
+        has_headers: false,
         queue: name("images"),
         key: None,
         needs: names(&["big", "gpu"]),
@@ -54,7 +58,6 @@ fn small_row() -> TaskRow {
 /// A task with everything.
 fn row(phase: Phase) -> TaskRow {
     let mut spec = small_spec();
-    let test = |label, op| LabelTest { label: name(label), op, value: "16".into() };
     let ops = [
         LabelOp::Equal,
         LabelOp::NotEqual,
@@ -131,10 +134,13 @@ fn row(phase: Phase) -> TaskRow {
             on_timeout: ParkTimeout::Cancel,
             anchor_ms: 3,
             attempt_left_ms: 4,
+            is_escalated: false,
         })),
         redriven_ms: Some(10),
         has_result: true,
         was_accepted: true,
+        window: None,
+        former: None,
     };
     TaskRow {
         spec: Arc::new(spec),
@@ -257,7 +263,12 @@ fn keys_settings_and_counters_are_read_as_they_were_written() {
     let every = When::Every { period_ms: 1_000, offset_ms: 7 };
     records.push(schedule(cron, Missed::All(9), Overlap::Allow));
     records.push(schedule(every.clone(), Missed::Once, Overlap::Skip));
-    records.push(schedule(every, Missed::Skip, Overlap::Replace));
+    records.push(schedule(every.clone(), Missed::Skip, Overlap::Replace));
+    let Record::Schedule(mut late) = schedule(every, Missed::Skip, Overlap::Replace) else {
+        unreachable!("made above");
+    };
+    Arc::make_mut(&mut late.schedule).spec = Spec::clone(&late_row().spec);
+    records.push(Record::Schedule(late));
     records.push(settings(true, None, None));
     records.push(settings(false, Some(0), Some(u64::MAX)));
     records.push(Record::TaskIdBound(TaskId(1025)));
@@ -312,12 +323,14 @@ fn a_forgotten_task_leaves_nothing_behind() {
         body(BodyKind::Payload),
         body(BodyKind::Result),
         body(BodyKind::Checkpoint),
+        body(BodyKind::Headers),
         task(row.clone()),
         Record::Forget {
             task: row.task,
             shelf: row.shelf(),
             has_result: true,
             has_checkpoint: true,
+            has_headers: true,
             expires_ms: Some(77),
         },
     ];
@@ -366,7 +379,7 @@ fn a_younger_format_is_told_apart_from_damage() {
     let sum = checksum(&key, value[0], &value[HEADER_BYTES..]);
     value[1..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
     let error = decode_row(table, &key, &value).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 3, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 4, .. }), "{error}");
 }
 
 fn unhex(text: &str) -> Vec<u8> {
@@ -388,6 +401,66 @@ fn bytes_on_disk_stay_what_they_are() {
     let body = Record::Body { task: TaskId(7), kind: BodyKind::Result, bytes };
     check(body, EXAMPLE_BODY.0, EXAMPLE_BODY.1);
     check(Record::TaskIdBound(TaskId(1025)), EXAMPLE_BOUND.0, EXAMPLE_BOUND.1);
+}
+
+fn test(label: &str, op: LabelOp) -> LabelTest {
+    LabelTest { label: name(label), op, value: "16".into() }
+}
+
+/// A row with all that version 3 adds.
+fn late_row() -> TaskRow {
+    let mut row = row(Phase::Ready);
+    let placement = Placement {
+        resources: [Resource { name: name("gpu"), amount: 2 }].into(),
+        prefer: [Preference { weight: 7, test: test("region", LabelOp::Equal) }].into(),
+        assign: Some(Assign { agent: name("bob"), for_ms: Some(9) }),
+        sticky_ms: 11,
+    };
+    let rate = Rate { grants: 3, period_ms: 1_000 };
+    row.spec = Arc::new(Spec {
+        rates: [RateLimit { name: name("api"), rate }].into(),
+        placement: Some(Arc::new(placement)),
+        has_headers: true,
+        ..Spec::clone(&row.spec)
+    });
+    let details = row.details_mut();
+    let span = Some(Span { length_ms: 5, anchor_ms: 6 });
+    details.window = Some(Box::new(Window { agent: name("bob"), span }));
+    details.former = Some(name("carol"));
+    let parking = details.parking.as_mut().unwrap();
+    (parking.on_timeout, parking.is_escalated) = (ParkTimeout::Escalate, true);
+    row
+}
+
+#[test]
+fn a_row_has_version_3_only_if_it_needs_it() {
+    let version = |row: &TaskRow| {
+        let (table, key, value) = put(&task(row.clone()));
+        assert_eq!(decode_row(table, &key, &value).as_ref(), Ok(row));
+        value[0]
+    };
+    assert_eq!((version(&small_row()), version(&row(Phase::Ready))), (2, 2));
+    assert_eq!(version(&late_row()), 3);
+    type Part = fn(&mut TaskRow, &TaskRow);
+    let parts: [Part; 6] = [
+        |row, late| row.spec = Arc::new(Spec { has_headers: true, ..Spec::clone(&late.spec) }),
+        |row, late| {
+            let rates = late.spec.rates.clone();
+            row.spec = Arc::new(Spec { rates, ..Spec::clone(&row.spec) });
+        },
+        |row, late| {
+            let placement = late.spec.placement.clone();
+            row.spec = Arc::new(Spec { placement, ..Spec::clone(&row.spec) });
+        },
+        |row, late| row.details_mut().window = late.details().window.clone(),
+        |row, late| row.details_mut().former = late.details().former.clone(),
+        |row, late| row.details_mut().parking = late.details().parking.clone(),
+    ];
+    for part in parts {
+        let mut row = row(Phase::Ready);
+        part(&mut row, &late_row());
+        assert_eq!(version(&row), 3);
+    }
 }
 
 /// What a broker of version 1 wrote is still read: the example of its documentation, and one with

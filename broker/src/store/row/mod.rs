@@ -1,23 +1,27 @@
 //! The content of a row's value, spelled out: one file per version.
 //!
 //! The types written to disk repeat those of the core on purpose: a change of the core's types
-//! must not silently change the format. A new layout is a new version beside the others; rows are
-//! written in the newest, and the older ones stay readable.
+//! must not silently change the format. A new layout is a new version beside the others. A row is
+//! written in the oldest version from 2 on that has room for all of it; every one stays readable.
 //!
 //! This is the only folder that names bincode. It only ever sees bytes that carried our checksum.
 
 mod v1;
 mod v2;
+mod v3;
 
 use std::sync::Arc;
 
-use bincode::BorrowDecode;
+use bincode::{BorrowDecode, Encode};
 
 use crate::core::command::{Name, TaskId};
 use crate::core::record::{DedupRow, ScheduleRow, TaskRow};
 
-/// Version of the rows that are written.
-pub(super) const VERSION: u8 = 2;
+/// Newest version of a row.
+pub(super) const NEWEST: u8 = 3;
+
+/// Version of the dedup keys that are written.
+pub(super) const DEDUP: u8 = 2;
 
 /// Most memory that decoding one row may claim. Rows have some hundred bytes; this only has to
 /// be larger than any real one and smaller than what would hurt.
@@ -29,30 +33,31 @@ const BINCODE: bincode::config::Configuration<
     bincode::config::Limit<ROW_BYTES_MAX>,
 > = bincode::config::standard().with_limit::<ROW_BYTES_MAX>();
 
-/// Append the content of a row to `value`; the error is a sentence, and means that the row is too
-/// large to be read back.
-pub(super) fn encode(row: &TaskRow, value: &mut Vec<u8>) -> Result<(), String> {
-    bincode::encode_into_std_write(v2::RowV2::of(row), value, BINCODE)
-        .map_err(|error| error.to_string())?;
+/// Append the content of a row to `value`, and give its version; the error is a sentence, and
+/// means that the row is too large to be read back.
+pub(super) fn encode(row: &TaskRow, value: &mut Vec<u8>) -> Result<u8, String> {
+    let version = match v3::RowV3::of(row) {
+        Some(row) => write(row, value).map(|()| 3),
+        None => write(v2::RowV2::of(row), value).map(|()| 2),
+    }?;
     if value.len() > ROW_BYTES_MAX {
         return Err(format!("the row of task {} has {} bytes", row.task.0, value.len()));
     }
-    Ok(())
+    Ok(version)
 }
 
 /// The row of `task` in `content`; the error says what does not fit.
 pub(super) fn decode(version: u8, task: TaskId, content: &[u8]) -> Result<TaskRow, String> {
     match version {
         1 => whole::<v1::RowV1<'_>>(content)?.into_row(),
-        _ => whole::<v2::RowV2<'_>>(content)?.into_row(task),
+        2 => whole::<v2::RowV2<'_>>(content)?.into_row(task),
+        _ => whole::<v3::RowV3<'_>>(content)?.into_row(task),
     }
 }
 
 /// Append the content of a dedup key's value.
 pub(super) fn encode_dedup(row: &DedupRow, value: &mut Vec<u8>) -> Result<(), String> {
-    bincode::encode_into_std_write(v2::DedupV2::of(row), value, BINCODE)
-        .map(drop)
-        .map_err(|error| error.to_string())
+    write(v2::DedupV2::of(row), value)
 }
 
 /// The dedup key in `content`.
@@ -60,16 +65,26 @@ pub(super) fn decode_dedup(content: &[u8]) -> Result<DedupRow, String> {
     whole::<v2::DedupV2<'_>>(content)?.into_row()
 }
 
-/// Append the content of a schedule's value.
-pub(super) fn encode_schedule(row: &ScheduleRow, value: &mut Vec<u8>) -> Result<(), String> {
-    bincode::encode_into_std_write(v2::ScheduleV2::of(row), value, BINCODE)
-        .map(drop)
-        .map_err(|error| error.to_string())
+/// Append the content of a schedule's value, and give its version.
+pub(super) fn encode_schedule(row: &ScheduleRow, value: &mut Vec<u8>) -> Result<u8, String> {
+    match v3::ScheduleV3::of(row) {
+        Some(row) => write(row, value).map(|()| 3),
+        None => write(v2::ScheduleV2::of(row), value).map(|()| 2),
+    }
 }
 
 /// The schedule in `content`.
-pub(super) fn decode_schedule(content: &[u8]) -> Result<ScheduleRow, String> {
-    whole::<v2::ScheduleV2<'_>>(content)?.into_row()
+pub(super) fn decode_schedule(version: u8, content: &[u8]) -> Result<ScheduleRow, String> {
+    match version {
+        ..=2 => whole::<v2::ScheduleV2<'_>>(content)?.into_row(),
+        _ => whole::<v3::ScheduleV3<'_>>(content)?.into_row(),
+    }
+}
+
+fn write(stored: impl Encode, value: &mut Vec<u8>) -> Result<(), String> {
+    bincode::encode_into_std_write(stored, value, BINCODE)
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 fn whole<'a, T: BorrowDecode<'a, ()>>(content: &'a [u8]) -> Result<T, String> {
@@ -100,6 +115,11 @@ fn names(texts: &[&str]) -> Result<Arc<[Name]>, String> {
     } else {
         texts.iter().map(|text| name(text)).collect()
     }
+}
+
+/// A list that several rows may share; one without items costs nothing.
+fn shared<T>(items: Vec<T>) -> Arc<[T]> {
+    if items.is_empty() { Arc::default() } else { items.into() }
 }
 
 fn texts(names: &[Name]) -> Vec<&str> {

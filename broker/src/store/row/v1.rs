@@ -95,6 +95,9 @@ impl RowV1<'_> {
         Ok(TaskRow {
             task: TaskId(self.task),
             spec: Arc::new(Spec {
+                rates: Arc::default(),
+                placement: None,
+                has_headers: false,
                 queue: name(self.queue)?,
                 key: None,
                 needs: names(&self.needs)?,

@@ -1,11 +1,11 @@
-//! Version 2 of a row, and of a dedup key. Field order is the byte order; never change it, add a
-//! version 3.
+//! Version 2 of a row, and of a dedup key. Field order is the byte order; never change it. What
+//! came later stands behind it (`v3.rs`).
 
 use std::sync::Arc;
 
 use bincode::{BorrowDecode, Encode};
 
-use super::{code, name, names, texts, value};
+use super::{code, name, names, shared, texts, value};
 use crate::core::command::{
     AfterEnd, DeadReason, DedupMode, Failure, Generation, LabelOp, LabelTest, LeaseLimit, Missed,
     Name, Overlap, ParkTimeout, Patience, Schedule, Spec, State, TaskId, When,
@@ -44,7 +44,7 @@ struct SpecV2<'a> {
 }
 
 #[derive(Encode, BorrowDecode)]
-struct LabelTestV2<'a> {
+pub(super) struct LabelTestV2<'a> {
     label: &'a str,
     op: u8,
     value: &'a str,
@@ -259,8 +259,13 @@ const END_VERBS: [EndVerb; 6] = [
 ];
 
 /// Codes of [`ParkTimeout`], by position.
-const PARK_TIMEOUTS: [ParkTimeout; 3] =
-    [ParkTimeout::Default, ParkTimeout::Fail, ParkTimeout::Cancel];
+const PARK_TIMEOUTS: [ParkTimeout; 4] = [
+    ParkTimeout::Default,
+    ParkTimeout::Fail,
+    ParkTimeout::Cancel,
+    // Since version 3 of a row.
+    ParkTimeout::Escalate,
+];
 
 /// Codes of [`State`], by position; the same numbers as those of [`PhaseV2`].
 const STATES: [State; 9] = [
@@ -305,17 +310,12 @@ impl<'a> RowV2<'a> {
 
 impl<'a> SpecV2<'a> {
     fn of(spec: &'a Spec) -> SpecV2<'a> {
-        let label = |test: &'a LabelTest| LabelTestV2 {
-            label: test.label.as_str(),
-            op: code(&LABEL_OPS, &test.op),
-            value: &test.value,
-        };
         let patience = spec.patience;
         SpecV2 {
             queue: spec.queue.as_str(),
             key: spec.key.as_ref().map(Name::as_str),
             needs: texts(&spec.needs),
-            labels: spec.labels.iter().map(label).collect(),
+            labels: spec.labels.iter().map(LabelTestV2::of).collect(),
             limits: spec.limits.iter().map(|limit| (limit.name.as_str(), limit.max)).collect(),
             band: spec.band,
             attempts_max: spec.attempts_max,
@@ -328,19 +328,19 @@ impl<'a> SpecV2<'a> {
     }
 
     fn into_spec(self) -> Result<Spec, String> {
-        let label = |test: LabelTestV2<'_>| {
-            let op = value(&LABEL_OPS, test.op, "comparison")?;
-            Ok::<_, String>(LabelTest { label: name(test.label)?, op, value: test.value.into() })
-        };
-        let labels = self.labels.into_iter().map(label).collect::<Result<Vec<_>, _>>()?;
+        let labels = self.labels.into_iter().map(LabelTestV2::into_test);
+        let labels = labels.collect::<Result<Vec<_>, _>>()?;
         let limit = |(text, max)| Ok::<_, String>(LeaseLimit { name: name(text)?, max });
         let limits = self.limits.into_iter().map(limit).collect::<Result<Vec<_>, _>>()?;
         Ok(Spec {
+            rates: Arc::default(),
+            placement: None,
+            has_headers: false,
             queue: name(self.queue)?,
             key: self.key.map(name).transpose()?,
             needs: names(&self.needs)?,
-            labels: if labels.is_empty() { Arc::default() } else { labels.into() },
-            limits: if limits.is_empty() { Arc::default() } else { limits.into() },
+            labels: shared(labels),
+            limits: shared(limits),
             band: self.band,
             attempts_max: self.attempts_max,
             patience: Patience {
@@ -351,6 +351,18 @@ impl<'a> SpecV2<'a> {
                 total_ms: self.total_ms,
             },
         })
+    }
+}
+
+impl<'a> LabelTestV2<'a> {
+    pub(super) fn of(test: &'a LabelTest) -> LabelTestV2<'a> {
+        let op = code(&LABEL_OPS, &test.op);
+        LabelTestV2 { label: test.label.as_str(), op, value: &test.value }
+    }
+
+    pub(super) fn into_test(self) -> Result<LabelTest, String> {
+        let op = value(&LABEL_OPS, self.op, "comparison")?;
+        Ok(LabelTest { label: name(self.label)?, op, value: self.value.into() })
     }
 }
 
@@ -489,6 +501,8 @@ impl<'a> DetailsV2<'a> {
             Ok::<_, String>(Edge { task: TaskId(edge.task), on, is_blocked: edge.is_blocked })
         };
         Ok(Details {
+            window: None,
+            former: None,
             updated_ms: self.updated_ms,
             event_seq: self.event_seq,
             progress_seq: self.progress_seq,
@@ -568,6 +582,7 @@ impl<'a> ParkingV2<'a> {
 
     fn into_parking(self) -> Result<Parking, String> {
         Ok(Parking {
+            is_escalated: false,
             keys: names(&self.keys)?.to_vec(),
             children: self.children,
             hold_ms: self.hold_ms,

@@ -1,10 +1,11 @@
 //! Agents, and the sessions that speak for them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agentcom_broker::core::command::{
-    Attach, Continued, Epoch, LabelOp, LabelTest, Name, Push, Rejection, Reply, SessionId,
-    SessionView, Spec, State, Stopped, TaskId,
+    Attach, Continued, Epoch, LabelOp, LabelTest, Name, Push, Rejection, Reply, Resource,
+    SessionId, SessionView, Spec, State, Stopped, TaskId,
 };
 use agentcom_broker::core::limits::{SUSPICION_MS, SUSPICION_MS_MAX};
 
@@ -20,6 +21,7 @@ pub(crate) struct Agent {
     pub(super) seen: u64,
     pub(super) capabilities: Vec<Name>,
     pub(super) labels: Vec<(Name, Arc<str>)>,
+    pub(super) capacity: Vec<Resource>,
     pub(super) queues: Vec<Name>,
     pub(super) credit: u32,
     pub(super) trust: Trust,
@@ -43,6 +45,7 @@ impl Agent {
             seen: 0,
             capabilities: Vec::new(),
             labels: Vec::new(),
+            capacity: Vec::new(),
             queues: Vec::new(),
             credit: 0,
             trust: Trust::Trusted,
@@ -51,13 +54,29 @@ impl Agent {
     }
 
     pub(super) fn suits(&self, name: &Name, task: &Task) -> bool {
-        self.fits(&task.spec) && !task.excluded.contains(name)
+        let is_other = task.window.as_ref().is_some_and(|(only, _)| only != name);
+        self.fits(&task.spec) && !task.excluded.contains(name) && !is_other
     }
 
     pub(super) fn fits(&self, spec: &Spec) -> bool {
         (self.queues.is_empty() || self.queues.contains(&spec.queue))
             && spec.needs.iter().all(|need| self.capabilities.contains(need))
             && spec.labels.iter().all(|test| self.passes(test))
+            && self.has(spec, |_| 0)
+    }
+
+    /// Whether what a task uses is there, beside what is used of it.
+    pub(super) fn has(&self, spec: &Spec, used: impl Fn(&Name) -> u32) -> bool {
+        spec.resources().iter().all(|wanted| {
+            let own = self.capacity.iter().find(|own| own.name == wanted.name);
+            own.is_some_and(|own| used(&wanted.name) + wanted.amount <= own.amount)
+        })
+    }
+
+    /// How much of what a task prefers it has.
+    pub(super) fn score(&self, spec: &Spec) -> u32 {
+        let prefer = spec.placement.iter().flat_map(|placement| placement.prefer.iter());
+        prefer.filter(|it| self.passes(&it.test)).map(|it| it.weight).sum()
     }
 
     fn passes(&self, test: &LabelTest) -> bool {
@@ -86,6 +105,11 @@ impl Model {
         self.agents.iter().find(|(_, agent)| speaks(agent)).map(|(name, _)| name.clone())
     }
 
+    /// Who speaks for an agent that is known.
+    pub(crate) fn identity(&self, name: &Name) -> Option<Arc<str>> {
+        self.agents.get(name).map(|agent| agent.identity.clone())
+    }
+
     pub(crate) fn leases_of(&self, name: &Name) -> Vec<TaskId> {
         self.open().filter(|(_, task)| task.is_held_by(name)).map(|(id, _)| id).collect()
     }
@@ -98,6 +122,36 @@ impl Model {
             Trust::Tried { .. } => agent.credit.min(1),
         };
         agent.session.is_some() && self.leases_of(name).len() < credit as usize
+    }
+
+    /// Everybody for whom somebody speaks.
+    pub(super) fn present(&self) -> BTreeSet<Name> {
+        let here = self.agents.iter().filter(|(_, agent)| agent.session.is_some());
+        here.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// How much of something the leases of an agent use.
+    fn used(&self, name: &Name, resource: &Name) -> u32 {
+        let leases = self.open().filter(|(_, task)| task.is_held_by(name));
+        let used = leases.flat_map(|(_, task)| task.spec.resources());
+        used.filter(|used| used.name == *resource).map(|used| used.amount).sum()
+    }
+
+    pub(super) fn has_room(&self, name: &Name, spec: &Spec) -> bool {
+        self.agents[name].has(spec, |resource| self.used(name, resource))
+    }
+
+    /// Who keeps room for a task that needs more than is left: always the same of all that would
+    /// have it sooner or later.
+    pub(super) fn keeper(&self, id: TaskId) -> Option<&Name> {
+        let is_willing = |(name, agent): &(&Name, &Agent)| {
+            let is_silent = matches!(agent.trust, Trust::Suspect { .. });
+            let is_here = agent.session.is_some() && agent.credit > 0 && !is_silent;
+            is_here && agent.suits(name, &self.tasks[&id])
+        };
+        let willing: Vec<&Name> =
+            self.agents.iter().filter(is_willing).map(|(name, _)| name).collect();
+        willing.get(id.0.checked_rem(willing.len() as u64)? as usize).copied()
     }
 
     pub(super) fn idle_agents(&self) -> impl Iterator<Item = &Name> {
@@ -160,6 +214,7 @@ impl Model {
         let agent = self.agent(name);
         agent.capabilities.clone_from(&attach.capabilities);
         agent.labels.clone_from(&attach.labels);
+        agent.capacity.clone_from(&attach.capacity);
         agent.queues.clone_from(&attach.queues);
         agent.credit = attach.credit;
         for id in self.leases_of(name) {
@@ -212,6 +267,7 @@ impl Model {
         let agent = self.agent(consumer);
         agent.capabilities.clear();
         agent.labels.clear();
+        agent.capacity.clear();
         agent.queues.clear();
         agent.credit = 0;
         Ok(consumer.clone())

@@ -42,7 +42,10 @@ impl Model {
         if task.after.is_empty() {
             return self.change(id, |task, at| match task.start.take() {
                 Some(start) if start.due() > at.wall => task.schedule(start, at),
-                _ => task.ready_anew(at),
+                _ => {
+                    task.ready_anew(at);
+                    task.open_window(at);
+                }
             });
         }
         let Some(edge) = task.after.iter().find(|edge| edge.task == other) else { return };

@@ -99,7 +99,24 @@ impl Model {
                 reasons.push(Why::Limit { name, leases, max });
             }
         }
-        let [mut agents, mut declined, mut silent, mut busy] = [0; 4];
+        for limit in task.spec.rates.iter() {
+            if let Some(opens) = self.rate_opens(limit) {
+                reasons.push(Why::NamedRate {
+                    name: limit.name.clone(),
+                    grants: limit.rate.grants,
+                    period_ms: limit.rate.period_ms,
+                    wait_ms: opens - self.tick,
+                });
+            }
+        }
+        if let Some((agent, span)) = task.window.clone() {
+            let until_ms = span.map(|(length, anchor)| length + anchor);
+            reasons.push(Why::ForOne { agent, until_ms });
+        }
+        // Whether an agent has room is asked for the first of those that are alike.
+        let first = self.tasks.iter().filter(|(_, one)| task.is_alike(one));
+        let first = first.min_by_key(|(id, one)| one.place(**id)).map_or(id, |(id, _)| *id);
+        let [mut agents, mut declined, mut silent, mut busy, mut full] = [0; 5];
         for (name, agent) in &self.agents {
             if agent.session.is_none() || !agent.fits(&task.spec) {
                 continue;
@@ -111,16 +128,16 @@ impl Model {
                 silent += 1;
             } else if !self.is_idle(name) {
                 busy += 1;
+            } else if !self.has_room(name, &task.spec) || self.is_kept_from(name, first) {
+                full += 1;
             }
         }
         reasons.push(match agents {
             0 => Why::NobodyFits { queue },
-            _ => Why::NobodyIdle { agents, declined, silent, busy },
+            _ => Why::NobodyIdle { agents, declined, silent, busy, full },
         });
         let goes_first = |(other, one): &(&TaskId, &Task)| {
-            one.state == State::Ready
-                && (&one.spec, &one.excluded) == (&task.spec, &task.excluded)
-                && one.place(**other) < task.place(id)
+            task.is_alike(one) && one.place(**other) < task.place(id)
         };
         let tasks = self.tasks.iter().filter(goes_first).count();
         if tasks > 0 {
@@ -131,6 +148,14 @@ impl Model {
 }
 
 impl Task {
+    /// Whether another one is ready and suits exactly the same agents.
+    fn is_alike(&self, other: &Task) -> bool {
+        let only = |task: &Task| task.window.as_ref().map(|(agent, _)| agent.clone());
+        other.state == State::Ready
+            && (&other.spec, &other.excluded) == (&self.spec, &self.excluded)
+            && only(other) == only(self)
+    }
+
     fn edit(&mut self, change: &TaskChange, at: &Clocks) {
         let old = self.spec.clone();
         let patience = &mut self.spec.patience;
@@ -161,8 +186,14 @@ impl Task {
         let wait = Wait::of(start, at.wall);
         match (self.state, wait) {
             (State::Held, wait) => self.start = wait,
-            (State::Scheduled | State::Ready, Some(wait)) => self.schedule(wait, at),
-            (State::Scheduled, None) => self.ready_anew(at),
+            (State::Scheduled | State::Ready, Some(wait)) => {
+                self.close_window();
+                self.schedule(wait, at);
+            }
+            (State::Scheduled, None) => {
+                self.ready_anew(at);
+                self.open_window(at);
+            }
             _ => {}
         }
     }

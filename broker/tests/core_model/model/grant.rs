@@ -1,11 +1,13 @@
 //! T9: who got what, judged; and consumers that take.
 
+use std::cmp::Reverse;
+
 use agentcom_broker::core::command::{
-    Generation, LeaseLimit, Name, Offer, Push, Rejection, Reply, RequestId, SessionId, Spec, State,
-    Take, TaskId,
+    Generation, LeaseLimit, Name, Offer, Push, RateLimit, Rejection, Reply, RequestId, SessionId,
+    Spec, State, Take, TaskId,
 };
 
-use agentcom_broker::core::limits::Order;
+use agentcom_broker::core::limits::{Order, Rate};
 
 use super::task::Due;
 use super::{Model, Outcome, Task};
@@ -61,7 +63,19 @@ impl Model {
     /// I-11: neither its queue nor a limit of its own is full.
     fn may_go(&self, task: &Task) -> bool {
         let is_full = |limit: &LeaseLimit| self.leases_under(&limit.name) >= limit.max as usize;
-        self.is_open(&task.spec.queue) && !task.spec.limits.iter().any(is_full)
+        self.is_open(&task.spec.queue)
+            && !task.spec.limits.iter().any(is_full)
+            && !task.spec.rates.iter().any(|limit| self.rate_opens(limit).is_some())
+    }
+
+    /// When a rate lets tasks go on, if they have to wait.
+    pub(super) fn rate_opens(&self, limit: &RateLimit) -> Option<u64> {
+        let Rate { grants, period_ms } = limit.rate;
+        let granted = self.rate_grants.get(limit).map_or(&[][..], |granted| granted);
+        let oldest = granted.len().checked_sub(grants as usize).map(|first| granted[first]);
+        // What was granted before a restart is not known.
+        let opens = oldest.or(self.was_restarted.then_some(0)).map(|oldest| oldest + period_ms);
+        opens.max(self.shut.get(limit).copied()).filter(|opens| *opens > self.tick)
     }
 
     pub(super) fn leases_under(&self, name: &Name) -> usize {
@@ -74,14 +88,50 @@ impl Model {
         let (one, other) = (&self.tasks[&first], &self.tasks[&second]);
         let kind = |task: &Task| {
             let Spec { queue, key, needs, labels, .. } = task.spec.clone();
-            (queue, key, needs, labels)
+            (queue, key, needs, labels, task.spec.resources().to_vec())
         };
         let is_fair = self.settings(&one.spec.queue).order == Order::Fair;
         (!is_fair || kind(one) == kind(other)) && one.place(first) < other.place(second)
     }
 
     fn suits(&self, name: &Name, id: TaskId) -> bool {
-        self.agents[name].suits(name, &self.tasks[&id])
+        let task = &self.tasks[&id];
+        self.agents[name].suits(name, task)
+            && self.has_room(name, &task.spec)
+            && !self.is_kept_from(name, id)
+    }
+
+    /// Whether an agent keeps its room for a task that goes before this one and waited for long
+    /// enough: the first of its kind, and one that would use up the same.
+    pub(super) fn is_kept_from(&self, name: &Name, id: TaskId) -> bool {
+        let task = &self.tasks[&id];
+        let class = |task: &Task| {
+            let Spec { queue, needs, labels, .. } = task.spec.clone();
+            (queue, needs, labels, task.spec.resources().to_vec())
+        };
+        let uses_same = |other: &Task| {
+            let mut used = other.spec.resources().iter();
+            used.any(|used| task.spec.resources().iter().any(|own| own.name == used.name))
+        };
+        let agent = &self.agents[name];
+        let starved: Vec<TaskId> = self
+            .grantable()
+            .filter(|other| agent.suits(name, &self.tasks[other]))
+            .filter(|other| !self.has_room(name, &self.tasks[other].spec))
+            .collect();
+        starved.iter().any(|id_of_other| {
+            let other = &self.tasks[id_of_other];
+            let place = other.place(*id_of_other);
+            let is_first = !starved.iter().any(|third| {
+                let one = &self.tasks[third];
+                class(one) == class(other) && one.place(*third) < place
+            });
+            is_first
+                && place < task.place(id)
+                && uses_same(other)
+                && self.age.saturating_sub(other.eligible) >= self.config.starve_ms
+                && self.keeper(*id_of_other) == Some(name)
+        })
     }
 
     fn idle_for(&self, id: TaskId) -> impl Iterator<Item = &Name> {
@@ -118,13 +168,18 @@ impl Model {
         Ok(())
     }
 
-    /// 2.9: a single new task goes to whoever idled for longest without a grant.
+    /// 2.9: a single new task goes to whoever it prefers, and of those to the one that idled for
+    /// longest without a grant.
     fn judge_turn(&self, id: TaskId, name: &Name) -> Result<(), String> {
         let is_only = self.grantable().count() == 1;
         if !is_only || !self.idle_before.contains(name) {
             return Ok(());
         }
-        let rank = |name: &Name| (self.agents[name].granted, name.clone());
+        let spec = &self.tasks[&id].spec;
+        let rank = |name: &Name| {
+            let agent = &self.agents[name];
+            (Reverse(agent.score(spec)), agent.granted, name.clone())
+        };
         let idle = self.idle_for(id).filter(|idle| self.idle_before.contains(*idle));
         match idle.min_by_key(|idle| rank(idle)) {
             Some(first) if first != name => {
@@ -141,8 +196,11 @@ impl Model {
         agent.granted = grants;
         let identity = agent.identity.clone();
         let event_seq = self.tasks[&grant.task].event_seq;
-        let queue = self.tasks[&grant.task].spec.queue.clone();
-        self.count_grant(&queue);
+        let spec = self.tasks[&grant.task].spec.clone();
+        self.count_grant(&spec.queue);
+        for limit in spec.rates.iter() {
+            self.rate_grants.entry(limit.clone()).or_default().push(self.tick);
+        }
         let task = self.tasks.get_mut(&grant.task).expect("a granted task");
         task.generation = grant.generation;
         task.agent = Some(grant.agent.clone());
@@ -165,6 +223,7 @@ impl Model {
             checkpoint_seq: task.checkpoint.as_ref().map(|(seq, _)| *seq),
             answers: task.answers(),
             payload: task.payload.clone(),
+            headers: task.headers.clone(),
             checkpoint: task.checkpoint.as_ref().map(|(_, bytes)| bytes.clone()),
         }
     }

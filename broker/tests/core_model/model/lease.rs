@@ -1,7 +1,7 @@
 //! What a holder does with its lease: the checks of 2.4 in their order, then the row.
 
 use agentcom_broker::core::command::{
-    Action, Generation, LeaseOp, Park, Progress, Push, Rejection, Reply, State, TaskId,
+    Action, Generation, LeaseOp, Park, Progress, Push, Rejection, Reply, Retry, State, TaskId,
 };
 
 use super::task::{Due, LeaseEnd};
@@ -159,9 +159,15 @@ impl Model {
                     task.end = Some(LeaseEnd { generation, agent, action, outcome });
                 });
             }
-            Action::Fail { error, retry } => self.end(op, |task, at| {
-                task.fail(id, error.clone(), *retry, false, at);
-            }),
+            Action::Fail { error, retry } => {
+                if let Retry::Throttled(for_ms) = retry {
+                    for limit in self.tasks[&id].spec.rates.iter() {
+                        let until = self.shut.entry(limit.clone()).or_default();
+                        *until = (*until).max(self.tick + for_ms);
+                    }
+                }
+                self.end(op, |task, at| task.fail(id, error.clone(), *retry, false, at));
+            }
             Action::Release { delay_ms } => self.end(op, |task, at| task.release(*delay_ms, at)),
             Action::Decline { retry_after_ms, .. } => {
                 self.end(op, |task, at| task.decline(*retry_after_ms, at));

@@ -22,8 +22,8 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use agentcom_broker::core::command::{
-    Command, Name, Progress, Push, Rejection, Reply, RequestId, SessionId, State, TaskEvent,
-    TaskId, TaskView,
+    Command, Name, Progress, Push, RateLimit, Rejection, Reply, RequestId, SessionId, State,
+    TaskEvent, TaskId, TaskView,
 };
 use agentcom_broker::core::limits::{CoreConfig, QueueSettings};
 use agentcom_broker::core::record::Record;
@@ -78,6 +78,11 @@ pub(crate) struct Model {
     granted: BTreeMap<Name, Vec<u64>>,
     /// Queues whose rate is used up, and when they go on.
     reopens: BTreeMap<Name, u64>,
+    /// When tasks with a rate of their own were granted, since the last start.
+    rate_grants: BTreeMap<RateLimit, Vec<u64>>,
+    was_restarted: bool,
+    /// Until when nothing with a rate is granted, because somebody said so.
+    shut: BTreeMap<RateLimit, u64>,
     pub(crate) said: Said,
 }
 
@@ -126,6 +131,9 @@ impl Model {
             idle_before: BTreeSet::new(),
             granted: BTreeMap::new(),
             reopens: BTreeMap::new(),
+            rate_grants: BTreeMap::new(),
+            was_restarted: false,
+            shut: BTreeMap::new(),
             said: Said::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! T23 and T29-T34: questions, answers, and tasks that are parts of others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agentcom_broker::core::command::{
@@ -29,6 +30,7 @@ pub(crate) struct Parking {
     on_timeout: ParkTimeout,
     pub(super) anchor: u64,
     pub(super) attempt_left: u64,
+    pub(super) is_escalated: bool,
 }
 
 /// The task that another one is a part of.
@@ -79,12 +81,14 @@ impl Task {
             on_timeout: park.on_timeout,
             anchor: at.wall,
             attempt_left: former.or(left).expect("an accepted task has one of them"),
+            is_escalated: false,
         });
     }
 
     /// T31.
     pub(super) fn park(&mut self, at: &Clocks) {
         let mut parking = self.parking.take().expect("it waits");
+        self.remember_former();
         self.free();
         self.generation += 1;
         self.agent = None;
@@ -95,7 +99,8 @@ impl Task {
     }
 
     /// T32.
-    fn unpark(&mut self) {
+    fn unpark(&mut self, here: &BTreeSet<Name>, at: &Clocks) {
+        self.keep_for_former(|former| here.contains(former), at);
         self.parking = None;
         self.timers.remove(&Due::Park);
         self.state = State::Ready;
@@ -193,7 +198,8 @@ impl Model {
             return;
         }
         if task.state == State::Parked {
-            return self.change(id, |task, _| task.unpark());
+            let here = self.present();
+            return self.change(id, |task, at| task.unpark(&here, at));
         }
         self.change(id, |task, at| task.go_on(at));
         let task = &self.tasks[&id];
@@ -206,7 +212,8 @@ impl Model {
 
     /// T34.
     pub(super) fn end_parking(&mut self, id: TaskId) {
-        self.change(id, |task, _| {
+        let here = self.present();
+        self.change(id, |task, at| {
             let parking = task.parking.clone().expect("it is parked");
             let is_open =
                 |asked: &Asked| asked.answer.is_none() && parking.keys.contains(&asked.key);
@@ -217,9 +224,16 @@ impl Model {
                     for asked in task.questions.iter_mut().filter(|asked| is_open(asked)) {
                         asked.answer = asked.default.clone();
                     }
-                    task.unpark();
+                    task.unpark(&here, at);
                 }
-                ParkTimeout::Default | ParkTimeout::Fail => task.die(DeadReason::ParkTimeout),
+                ParkTimeout::Escalate if !parking.is_escalated => {
+                    task.timers.insert(Due::Park, at.tick + parking.park_ms);
+                    let anchor = at.wall;
+                    task.parking = Some(Parking { anchor, is_escalated: true, ..parking });
+                }
+                ParkTimeout::Default | ParkTimeout::Fail | ParkTimeout::Escalate => {
+                    task.die(DeadReason::ParkTimeout);
+                }
                 ParkTimeout::Cancel => task.call_off("nobody answered in time".into()),
             }
         });

@@ -162,7 +162,7 @@ impl Model {
         parent: Option<Parent>,
     ) {
         let at = self.clocks();
-        let mut task = Task::new(submit.spec.clone(), submit.payload.clone(), &at);
+        let mut task = Task::new(submit, &at);
         let start = match &submit.dedup {
             Some(Dedup { mode: DedupMode::Debounce { delay_ms, .. }, .. }) => Start::In(*delay_ms),
             _ => submit.start,
@@ -189,6 +189,8 @@ impl Model {
             task.start = wait;
         } else if let Some(wait) = wait {
             task.schedule(wait, &at);
+        } else {
+            task.open_window(&at);
         }
         if let Some(Dedup { key, mode }) = &submit.dedup {
             task.key = Some(key.clone());
@@ -208,6 +210,10 @@ impl Model {
         match submit.dedup.as_ref().map(|dedup| dedup.mode) {
             Some(DedupMode::Replace) if !task.is_leased() => {
                 task.payload = submit.payload.clone();
+                task.headers = submit.headers.clone();
+                if submit.headers.is_some() && !task.spec.has_headers {
+                    self.change(id, |task, _| task.spec.has_headers = true);
+                }
             }
             Some(DedupMode::Debounce { delay_ms, max_ms }) if task.state == State::Scheduled => {
                 let latest = (task.submitted + max_ms).saturating_sub(wall);

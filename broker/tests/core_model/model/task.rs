@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use agentcom_broker::core::command::{
-    AfterEnd, AfterView, DeadReason, Failure, Generation, Name, Progress, Retry, Spec, State,
-    TaskEvent, TaskId, TaskView,
+    AfterEnd, AfterView, Assign, DeadReason, Failure, Generation, Name, Progress, Retry, Spec,
+    State, Submit, TaskEvent, TaskId, TaskView,
 };
 
 use super::Clocks;
@@ -15,6 +15,7 @@ use super::park::{Asked, Parent, Parking};
 pub(crate) struct Task {
     pub(crate) spec: Spec,
     pub(crate) payload: Arc<[u8]>,
+    pub(crate) headers: Option<Arc<[u8]>>,
     pub(crate) state: State,
     pub(crate) generation: u64,
     /// Whose it is, or was when it ended.
@@ -50,6 +51,10 @@ pub(crate) struct Task {
     pub(super) parent: Option<Parent>,
     pub(crate) questions: Vec<Asked>,
     pub(crate) parking: Option<Parking>,
+    /// The only agent that may have it, and if not for ever: for how long, from when.
+    pub(super) window: Option<(Name, Option<(u64, u64)>)>,
+    /// Who set it aside, if that one is to go on with it.
+    former: Option<Name>,
     pub(super) redriven: Option<u64>,
     pub(super) updated: u64,
     pub(super) was_accepted: bool,
@@ -76,6 +81,7 @@ pub(crate) enum Due {
     Lease,
     Hold,
     Park,
+    Window,
 }
 
 #[derive(Clone, Debug)]
@@ -128,10 +134,11 @@ fn band_offset(band: u8) -> u64 {
 }
 
 impl Task {
-    pub(super) fn new(spec: Spec, payload: Arc<[u8]>, at: &Clocks) -> Task {
+    pub(super) fn new(submit: &Submit, at: &Clocks) -> Task {
         let mut task = Task {
-            spec,
-            payload,
+            spec: submit.spec.clone(),
+            payload: submit.payload.clone(),
+            headers: submit.headers.clone(),
             state: State::Ready,
             generation: 0,
             agent: None,
@@ -163,6 +170,8 @@ impl Task {
             parent: None,
             questions: Vec::new(),
             parking: None,
+            window: None,
+            former: None,
             redriven: None,
             updated: at.wall,
             was_accepted: false,
@@ -231,6 +240,9 @@ impl Task {
     pub(super) fn note_accepted(&mut self) {
         self.was_accepted = true;
         self.timers.remove(&Due::Queue);
+        if matches!(self.window, Some((_, Some(_)))) {
+            self.close_window();
+        }
     }
 
     pub(super) fn ready_anew(&mut self, at: &Clocks) {
@@ -262,6 +274,42 @@ impl Task {
             self.wait = None;
         } else {
             self.ready_anew(at);
+            self.open_window(at);
+        }
+    }
+
+    /// 2.9: one that nobody had yet in this life is for whom its submitter named.
+    pub(super) fn open_window(&mut self, at: &Clocks) {
+        let is_fresh = !self.was_accepted && self.declines + self.offers_expired == 0;
+        let placement = self.spec.placement.as_ref().filter(|_| is_fresh);
+        if let Some(Assign { agent, for_ms }) = placement.and_then(|it| it.assign.clone()) {
+            self.keep_for(agent, for_ms, at);
+        }
+    }
+
+    fn keep_for(&mut self, agent: Name, for_ms: Option<u64>, at: &Clocks) {
+        self.window = Some((agent, for_ms.map(|for_ms| (for_ms, at.wall))));
+        if let Some(for_ms) = for_ms {
+            self.timers.insert(Due::Window, at.tick + for_ms);
+        }
+    }
+
+    pub(super) fn close_window(&mut self) {
+        self.window = None;
+        self.timers.remove(&Due::Window);
+    }
+
+    pub(super) fn remember_former(&mut self) {
+        let sticky_ms = self.spec.placement.as_ref().map_or(0, |placement| placement.sticky_ms);
+        self.former = self.agent.clone().filter(|_| sticky_ms > 0);
+    }
+
+    /// T32: for whoever set it aside, if it is for nobody else.
+    pub(super) fn keep_for_former(&mut self, is_here: impl Fn(&Name) -> bool, at: &Clocks) {
+        let former = self.former.take().filter(is_here);
+        if let (Some(agent), None) = (former, &self.window) {
+            let sticky_ms = self.spec.placement.as_ref().map(|placement| placement.sticky_ms);
+            self.keep_for(agent, sticky_ms, at);
         }
     }
 
@@ -285,6 +333,7 @@ impl Task {
         self.free();
         self.state = state;
         self.wait = None;
+        (self.window, self.former) = (None, None);
         self.cancelling = None;
         self.timers.clear();
     }
@@ -360,6 +409,14 @@ impl Task {
                 self.schedule(Wait::For { delay_ms, anchor: at.wall, keeps_place: true }, at);
             }
             None => {
+                match self.window.clone() {
+                    Some((only, None)) if only == agent => self.die(DeadReason::Rejected),
+                    Some((only, Some(_))) if only == agent => self.close_window(),
+                    _ => {}
+                }
+                if self.is_dead() {
+                    self.agent = Some(agent.clone());
+                }
                 self.excluded.insert(agent);
             }
         }
@@ -390,11 +447,14 @@ impl Task {
         let agent = self.agent.clone().expect("an attempt is somebody's");
         let generation = Generation(self.generation);
         self.errors.push(Failure { generation, agent, at_ms: at.wall, error });
-        self.attempts += 1;
+        match retry {
+            Retry::Throttled(_) if self.releases < at.config.releases_max => self.releases += 1,
+            _ => self.attempts += 1,
+        }
         self.free();
         let delay_ms = match retry {
             Retry::Never => None,
-            Retry::In(delay_ms) => Some(delay_ms),
+            Retry::In(delay_ms) | Retry::Throttled(delay_ms) => Some(delay_ms),
             Retry::Backoff { at_least_ms } => {
                 Some(at.config.backoff.delay_ms(id, self.attempts).max(at_least_ms))
             }
@@ -447,6 +507,8 @@ impl Task {
             self.start = start;
         } else if let Some(start) = start {
             self.schedule(start, at);
+        } else {
+            self.open_window(at);
         }
     }
 
@@ -461,6 +523,7 @@ impl Task {
             agent: self.agent.clone(),
             progress,
             blocked_by: self.after.iter().find(|edge| edge.is_blocked).map(|edge| edge.task),
+            is_escalated: self.parking.as_ref().is_some_and(|parking| parking.is_escalated),
         }
     }
 
@@ -475,6 +538,11 @@ impl Task {
             event_seq: self.event_seq,
             band: self.spec.band,
             needs: self.spec.needs.to_vec(),
+            resources: self.spec.resources().to_vec(),
+            window: self
+                .window
+                .clone()
+                .map(|(agent, span)| (agent, span.map(|(length, anchor)| length + anchor))),
             agent: self.agent.clone(),
             attempts: self.attempts,
             attempts_max: self.spec.attempts_max,
@@ -493,7 +561,9 @@ impl Task {
             questions: self.questions.iter().map(Asked::view).collect(),
             is_waiting: self.parking.is_some() && self.is_leased(),
             is_cancelling: self.cancelling.is_some(),
+            has_headers: self.spec.has_headers,
             payload: self.payload.clone(),
+            headers: self.headers.clone(),
             progress: self.progress.clone(),
             progress_seq: self.progress_seq,
             result: self.result.clone().filter(|_| is_over),

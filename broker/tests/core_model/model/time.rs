@@ -1,6 +1,10 @@
 //! What time does, and what a restart does to time.
 
-use agentcom_broker::core::command::{DeadReason, Name, RequestId, Retry, State, TaskId};
+use std::collections::BTreeSet;
+
+use agentcom_broker::core::command::{
+    DeadReason, Name, RateLimit, RequestId, Retry, State, TaskId,
+};
 
 use super::agent::{Agent, Trust};
 use super::task::{Due, Wait};
@@ -17,6 +21,7 @@ enum Alarm {
     Take(RequestId),
     Key(Name, Name),
     Rate(Name),
+    NamedRate(RateLimit),
 }
 
 impl Model {
@@ -43,6 +48,13 @@ impl Model {
         }
         let rates = self.reopens.iter();
         alarms.extend(rates.map(|(queue, at)| (*at, Alarm::Rate(queue.clone()))));
+        let ready = self.open().filter(|(_, task)| task.state == State::Ready);
+        let limits: BTreeSet<&RateLimit> =
+            ready.flat_map(|(_, task)| task.spec.rates.iter()).collect();
+        for limit in limits {
+            let opens = self.rate_opens(limit);
+            alarms.extend(opens.map(|at| (at, Alarm::NamedRate(limit.clone()))));
+        }
         alarms.sort();
         alarms
     }
@@ -139,6 +151,7 @@ impl Model {
             }
             Alarm::Await(request) => self.stop_await(request),
             Alarm::Take(request) => self.stop_take(request),
+            Alarm::NamedRate(limit) => unreachable!("{limit:?} is open once its time has come"),
             Alarm::Rate(queue) => {
                 self.reopens.remove(&queue);
             }
@@ -165,6 +178,7 @@ impl Model {
                 if task.cancelling.is_some() { task.lose(at) } else { task.park(at) }
             }),
             Due::Park => self.end_parking(id),
+            Due::Window => self.change(id, |task, _| task.close_window()),
             Due::Attempt => self.time_out(id, "the attempt took longer than allowed"),
             Due::Progress => self.time_out(id, "no progress was reported for too long"),
         }
@@ -194,6 +208,9 @@ impl Model {
         self.awaits.clear();
         self.watches.clear();
         self.agents.clear();
+        self.rate_grants.clear();
+        self.shut.clear();
+        self.was_restarted = self.task_bound > 1;
         self.grants = 0;
         let (grace, offer, wall) = (self.config.restart_grace_ms, self.config.offer_ms, self.wall);
         for task in self.tasks.values_mut() {
@@ -239,6 +256,10 @@ impl Task {
             self.timers.remove(&Due::Queue);
         }
         self.start_wait(0, wall);
+        if let Some((_, Some((length, anchor)))) = &self.window {
+            let gone = wall.saturating_sub(*anchor);
+            self.timers.insert(Due::Window, length.saturating_sub(gone));
+        }
         if self.is_leased() {
             self.floor = grace;
         }
