@@ -41,6 +41,8 @@ pub(super) struct Agent {
     /// What kind of agent it is, while a session speaks for it.
     profile: Option<ProfileId>,
     credit: u32,
+    /// It is among those that will take more.
+    is_listed: bool,
     /// What its leases use up, of what they use anything of.
     used: Vec<(Name, u64)>,
     trust: Trust,
@@ -81,6 +83,7 @@ impl Agent {
             watch: None,
             profile: None,
             credit: 0,
+            is_listed: false,
             used: Vec::new(),
             trust: Trust::Trusted,
             granted: 0,
@@ -121,7 +124,7 @@ impl Agent {
     }
 
     /// Whether it can be expected to take more, if not now then when it has finished something.
-    pub(super) fn is_willing(&self) -> bool {
+    fn is_willing(&self) -> bool {
         let is_silent = matches!(self.trust, Trust::Suspect { .. });
         self.session().is_some() && self.credit > 0 && !is_silent
     }
@@ -184,6 +187,8 @@ pub(super) struct Agents {
     idle: Vec<BTreeSet<(u64, Name)>>,
     /// Profiles of which somebody idles.
     idle_profiles: Bits,
+    /// Everybody who takes more, now or when it has finished something; sorted.
+    willing: Vec<Name>,
     /// Who began to idle since the last [`take_roused`](Agents::take_roused).
     roused: VecDeque<Name>,
     grants: u64,
@@ -256,6 +261,7 @@ impl Agents {
         if let Some(profile) = agent.profile.take() {
             eligible.drop_profile(profile);
         }
+        self.list_willing(&name);
         Some(name)
     }
 
@@ -387,16 +393,16 @@ impl Agents {
         self.by_name.get(name).is_some_and(Agent::is_idle)
     }
 
-    /// The agents of these profiles to whom tasks of a lane may go sooner or later, in order.
-    pub(super) fn willing(&self, profiles: &Bits, lane: &Lane) -> Vec<&Name> {
-        let is_willing = |(name, agent): &(&Name, &Agent)| {
-            let fits = agent.profile.is_some_and(|profile| profiles.has(profile));
-            fits && agent.is_willing() && lane.admits(name)
-        };
-        let willing = self.by_name.iter().filter(is_willing);
-        let mut names: Vec<&Name> = willing.map(|(name, _)| name).collect();
-        names.sort_unstable();
-        names
+    /// The one agent of these profiles that keeps room for a task of this lane: of all that will
+    /// take it sooner or later the first behind the place that its number points at, so that
+    /// different tasks have different keepers, and each the same as long as nobody comes or goes.
+    pub(super) fn keeper(&self, task: TaskId, profiles: &Bits, lane: &Lane) -> Option<&Name> {
+        let start = task.0.checked_rem(self.willing.len() as u64)?;
+        let (before, from) = self.willing.split_at(start as usize);
+        from.iter().chain(before).find(|name| {
+            let profile = self.by_name[*name].profile;
+            profile.is_some_and(|profile| profiles.has(profile)) && lane.admits(name)
+        })
     }
 
     /// Of the agents with these profiles, how many could take a task of this lane now, if it was
@@ -465,8 +471,23 @@ impl Agents {
         }
     }
 
+    /// Bring the list of the willing in line with one agent.
+    fn list_willing(&mut self, name: &Name) {
+        let Some(agent) = self.by_name.get_mut(name) else { return };
+        let is_willing = agent.is_willing();
+        if agent.is_listed == is_willing {
+            return;
+        }
+        agent.is_listed = is_willing;
+        match self.willing.binary_search(name) {
+            Ok(position) => drop(self.willing.remove(position)),
+            Err(position) => self.willing.insert(position, name.clone()),
+        }
+    }
+
     /// Bring the idle list in line with one agent; gives whether it was added.
     fn list_idle(&mut self, name: &Name) -> bool {
+        self.list_willing(name);
         let Some(agent) = self.by_name.get(name) else { return false };
         let Some(profile) = agent.profile else { return false };
         if !agent.is_idle() {

@@ -37,7 +37,8 @@ use rates::Rates;
 pub(super) type LaneId = u32;
 
 /// How many of the soonest classes are looked at before all those are that fit: where many fit,
-/// one of the first does, and where few do, they are found at once.
+/// one of the first does, and where few do, they are found at once. As many are looked at for tasks
+/// to keep room for.
 const GLANCE: usize = 32;
 
 /// How much later than an urgent task one of `band` is due, in milliseconds. The first four are
@@ -202,17 +203,17 @@ impl Backlog {
     }
 
     /// The first tasks of those of `classes` that have no room with this taker, one of each class,
-    /// with their lanes.
+    /// with their lanes. Of very many classes the soonest are looked at, and so with lanes.
     pub(super) fn without_room(&self, classes: &Bits, taker: &impl Taker) -> Vec<(Place, &Lane)> {
-        let mut found = Vec::new();
-        for class in classes.and(&self.active) {
-            let heads = &self.classes[class as usize].heads;
-            let lanes = heads.iter().map(|(_, place, lane)| (*place, self.lane(*lane)));
+        let classes =
+            self.heads.iter().map(|(_, class)| *class).filter(|&class| classes.has(class));
+        let first = |class: ClassId| {
+            let heads = self.classes[class as usize].heads.iter().take(GLANCE);
+            let lanes = heads.map(|(_, place, lane)| (*place, self.lane(*lane)));
             let lanes = lanes.take_while(|(_, lane)| !taker.has_room(&lane.spec));
-            let lanes = lanes.filter(|(_, lane)| lane.admits(taker.name()));
-            found.extend(lanes.min_by_key(|(place, _)| *place));
-        }
-        found
+            lanes.filter(|(_, lane)| lane.admits(taker.name())).min_by_key(|(place, _)| *place)
+        };
+        classes.take(GLANCE).filter_map(first).collect()
     }
 
     fn first_suitable(&self, class: ClassId, taker: &impl Taker) -> Option<(Place, LaneId)> {

@@ -102,43 +102,52 @@ impl Core {
         if lane.spec.resources().is_empty() {
             return true;
         }
-        let Some(candidate) = self.candidate(agent) else { return false };
+        // That there is no room is found out fast, and mostly it is so where many idle.
+        let candidate = self.unbound(agent).filter(|candidate| candidate.has_room(&lane.spec));
+        let Some(candidate) = candidate.map(|candidate| self.bound(candidate)) else {
+            return false;
+        };
         if candidate.is_held_back() {
             held_back.borrow_mut().push(agent.clone());
         }
-        let may_take = |place| candidate.may_take(place, &lane.spec);
-        candidate.has_room(&lane.spec) && lane.first().is_some_and(may_take)
+        lane.first().is_some_and(|place| candidate.may_take(place, &lane.spec))
     }
 
     /// An agent that somebody speaks for, as one for which work is looked for.
+    pub(super) fn candidate<'a>(&'a self, name: &'a Name) -> Option<Candidate<'a>> {
+        self.unbound(name).map(|candidate| self.bound(candidate))
+    }
+
+    fn unbound<'a>(&'a self, name: &'a Name) -> Option<Candidate<'a>> {
+        let agent = self.agents.find(name)?;
+        let profile = self.eligible.profile(agent.profile()?);
+        Some(Candidate { name, agent, profile, kept: Vec::new() })
+    }
+
+    /// The same with what it keeps room for.
     ///
     /// A task that needs more than an agent has left is overtaken by those that need less. Once
     /// that lasted for long enough, one of the agents that could do it, always the same one, takes
     /// nothing more that uses up what the task waits for, unless it goes first anyway.
-    pub(super) fn candidate<'a>(&'a self, name: &'a Name) -> Option<Candidate<'a>> {
-        let agent = self.agents.find(name)?;
-        let (profile, kept) = (agent.profile()?, Vec::new());
-        let mut candidate =
-            Candidate { name, agent, profile: self.eligible.profile(profile), kept };
-        if !agent.is_laden() {
-            return Some(candidate);
-        }
+    fn bound<'a>(&'a self, mut candidate: Candidate<'a>) -> Candidate<'a> {
+        let Some(profile) = candidate.agent.profile().filter(|_| candidate.agent.is_laden()) else {
+            return candidate;
+        };
         let virtual_ms = self.moment(self.now).virtual_ms;
         let classes = self.eligible.classes(profile);
         for (place, lane) in self.backlog.without_room(classes, &candidate) {
             let waited_ms = virtual_ms.saturating_sub(place.eligible_ms(lane.spec.band));
-            if waited_ms >= self.config.starve_ms && self.is_kept_by(place, lane, name) {
+            if waited_ms >= self.config.starve_ms && self.is_kept_by(place, lane, candidate.name) {
                 candidate.kept.push((place, lane.spec.clone()));
             }
         }
-        Some(candidate)
+        candidate
     }
 
     /// Whether it is this agent that keeps room for a task.
     fn is_kept_by(&self, place: Place, lane: &Lane, agent: &Name) -> bool {
-        let willing = self.agents.willing(self.eligible.profiles(lane.class), lane);
-        let turn = place.task.0.checked_rem(willing.len() as u64);
-        turn.is_some_and(|turn| willing[turn as usize] == agent)
+        let profiles = self.eligible.profiles(lane.class);
+        self.agents.keeper(place.task, profiles, lane) == Some(agent)
     }
 
     /// Grant this idle agent what goes first among all that it could do, if there is anything.

@@ -311,6 +311,7 @@ impl World {
             Some(task) if is_expected => {
                 let kept = task.checkpoint.as_ref().map(|(_, bytes)| bytes.clone());
                 offer.payload = task.payload.clone();
+                offer.headers = task.headers.clone().filter(|_| offer.headers.is_some());
                 offer.checkpoint = kept.filter(|_| offer.checkpoint_seq.is_some());
             }
             _ => {}

@@ -144,14 +144,16 @@ impl Model {
     /// Who keeps room for a task that needs more than is left: always the same of all that would
     /// have it sooner or later.
     pub(super) fn keeper(&self, id: TaskId) -> Option<&Name> {
-        let is_willing = |(name, agent): &(&Name, &Agent)| {
+        let is_willing = |agent: &Agent| {
             let is_silent = matches!(agent.trust, Trust::Suspect { .. });
-            let is_here = agent.session.is_some() && agent.credit > 0 && !is_silent;
-            is_here && agent.suits(name, &self.tasks[&id])
+            agent.session.is_some() && agent.credit > 0 && !is_silent
         };
-        let willing: Vec<&Name> =
-            self.agents.iter().filter(is_willing).map(|(name, _)| name).collect();
-        willing.get(id.0.checked_rem(willing.len() as u64)? as usize).copied()
+        let mut willing: Vec<(&Name, &Agent)> =
+            self.agents.iter().filter(|(_, agent)| is_willing(agent)).collect();
+        let start = id.0.checked_rem(willing.len() as u64)?;
+        willing.rotate_left(start as usize);
+        let suits = |(name, agent): &&(&Name, &Agent)| agent.suits(name, &self.tasks[&id]);
+        willing.iter().find(suits).map(|(name, _)| *name)
     }
 
     pub(super) fn idle_agents(&self) -> impl Iterator<Item = &Name> {

@@ -1,6 +1,7 @@
 //! T9: who got what, judged; and consumers that take.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use agentcom_broker::core::command::{
     Generation, LeaseLimit, Name, Offer, Push, RateLimit, Rejection, Reply, RequestId, SessionId,
@@ -223,7 +224,8 @@ impl Model {
             checkpoint_seq: task.checkpoint.as_ref().map(|(seq, _)| *seq),
             answers: task.answers(),
             payload: task.payload.clone(),
-            headers: task.headers.clone(),
+            // Filled in at the end of the turn, like the payload.
+            headers: task.spec.has_headers.then(Arc::default),
             checkpoint: task.checkpoint.as_ref().map(|(_, bytes)| bytes.clone()),
         }
     }
