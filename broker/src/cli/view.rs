@@ -33,7 +33,7 @@ pub(crate) fn task_text(view: &TaskView, output: &Output) -> String {
     }
     if let Some(agent) = &view.assign_to {
         let until = view.assign_until_ms.map(time::relative);
-        let until = until.map_or_else(String::new, |until| format!(", {until}"));
+        let until = until.map_or_else(String::new, |until| format!("; for any {until}"));
         line("only for", format!("{agent}{until}"));
     }
     if !view.after.is_empty() {
