@@ -8,6 +8,7 @@
 //! - [`durable`]: the doors' end of the durable plane
 //! - [`net`], [`http`]: the shells that move bytes
 //! - [`testing`]: a broker for other programs' tests
+//! - [`token`], [`operator`]: who may come in
 //! - [`config`], [`server`]: what is set, and how everything is started and stopped
 
 pub mod banner;
@@ -27,4 +28,5 @@ pub mod server;
 pub mod session;
 pub mod store;
 pub mod testing;
+pub mod token;
 pub mod translate;

@@ -13,19 +13,14 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rand::TryRng;
-use rand::rngs::SysRng;
-
 use crate::config::Secret;
+use crate::token::{self, DIGITS};
 
 /// Name of the file in the data folder.
 pub const FILE: &str = "operator.token";
 
 /// The variable that the command line looks at before it looks for the file.
 pub const VARIABLE: &str = "AGENTCOM_TOKEN";
-
-/// Length of the token in hex digits: 32 random bytes, as every token of the legacy hub.
-const DIGITS: usize = 64;
 
 /// Who knows the operator's token.
 #[derive(Clone, Debug)]
@@ -133,11 +128,7 @@ fn read(path: &Path) -> Result<Option<String>, OperatorError> {
 /// Make a token and keep it in `path`: under another name first, so that a crash on the way
 /// leaves no half of it, and with its final mode from the first moment on.
 fn make(path: &Path) -> Result<String, OperatorError> {
-    let mut bytes = [0; DIGITS / 2];
-    SysRng
-        .try_fill_bytes(&mut bytes)
-        .map_err(|error| failed(path, "no randomness for a token")(io::Error::other(error)))?;
-    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = token::fresh().map_err(failed(path, "no randomness for a token"))?;
     let new = path.with_extension("token.new");
     write(&new, path, &token).map_err(failed(path, "the operator's token cannot be kept"))?;
     Ok(token)

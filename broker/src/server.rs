@@ -132,6 +132,7 @@ async fn serve(
     let http_state = HttpState {
         durable: durable.clone(),
         admits: Arc::new(move |token: &str| operator.admits(token)),
+        admins: config.legacy.admin_agents.0.clone().into(),
         agents_connected: {
             let durable = durable.clone();
             Arc::new(move || durable.sessions())

@@ -213,3 +213,93 @@ fn requests_that_are_two_requests_to_somebody_else_are_refused() {
         assert!(!answer.body.contains("HTTP/1.1"), "answered twice to {headers:?}: {answer:?}");
     }
 }
+
+/// Register an agent; the header that its token makes.
+#[track_caller]
+fn register(broker: &Broker, agent: &str) -> (String, String) {
+    let body = json!({ "agent_id": agent }).to_string();
+    let answer = broker.http_post("/api/onboard/register", JSON, &body);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let token = answer.json()["token"].as_str().expect("a token").to_owned();
+    (format!("Authorization: Bearer {token}\r\n"), token)
+}
+
+#[test]
+fn an_agent_registers_and_its_token_is_good_until_it_is_revoked() {
+    let Some(mut broker) = broker() else { return };
+    let (alice, token) = register(&broker, "alice");
+    let again = broker.http_post("/api/onboard/register", JSON, r#"{"agent_id":"alice"}"#);
+    again.expect(409, &json!({"error": "agent_id already registered"}));
+    let task = r#"{"description":"x"}"#;
+    let submit = |broker: &Broker, bearer: &str| {
+        broker.http_post("/api/tasks", &(bearer.to_owned() + JSON), task).status
+    };
+    assert_eq!(submit(&broker, &alice), 201);
+    // Another one of its own, and after a crash both are good.
+    let body = r#"{"agent_id":"alice"}"#;
+    let answer = broker.http_post("/admin/tokens", &(alice.clone() + JSON), body);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let second = answer.json()["token"].as_str().expect("a token").to_owned();
+    let second = format!("Authorization: Bearer {second}\r\n");
+    broker.kill();
+    broker.start_again();
+    assert_eq!([submit(&broker, &alice), submit(&broker, &second)], [201, 201]);
+    let listed = broker.http_get("/admin/tokens", &broker.bearer()).json();
+    let prefixes: Vec<&str> = listed["tokens"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|row| row["token_prefix"].as_str().expect("a prefix"))
+        .collect();
+    assert!(prefixes.len() == 2 && prefixes.contains(&&*format!("{}...", &token[..8])), "{listed}");
+    let answer = broker.http_delete("/admin/tokens/alice", &alice);
+    answer.expect(200, &json!({"status": "revoked", "agent_id": "alice"}));
+    assert_eq!([submit(&broker, &alice), submit(&broker, &second)], [401, 401]);
+    register(&broker, "alice");
+    assert_eq!(submit(&broker, &alice), 401, "a revoked token stays one");
+}
+
+#[test]
+fn no_token_of_an_agent_is_written_down() {
+    let Some(broker) = broker() else { return };
+    let (_, token) = register(&broker, "alice");
+    let folder = broker.folder();
+    let mut looked_at = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(&path).expect("a file");
+            let found = bytes.windows(token.len()).any(|part| part == token.as_bytes());
+            assert!(!found, "{} holds the token", path.display());
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 3, "the store has files");
+}
+
+#[test]
+fn a_task_waits_for_others_and_is_for_whom_it_names() {
+    let Some(broker) = broker() else { return };
+    let first = submit(&broker, r#"{"description":"first","assign_to":"alice"}"#).json();
+    let first = first["task_id"].as_str().expect("an id").to_owned();
+    let second = json!({"description": "second", "depends_on": [first],
+        "metadata": {"assign_to": "alice"}, "needed_capabilities": ["whatever"]});
+    assert_eq!(submit(&broker, &second.to_string()).status, 201);
+    let unknown = json!({"description": "x", "depends_on": ["task-00000000000fffff"]});
+    expect_invalid(&submit(&broker, &unknown.to_string()), 400, "depends_on", "invalid_value");
+    let mut bob = broker.connect(QUIET);
+    bob.start_worker("bob credit=9");
+    bob.expect_nothing();
+    let mut alice = broker.connect(QUIET);
+    alice.start_worker("alice credit=9");
+    let offer = alice.offer();
+    alice.expect_nothing();
+    alice.send(format!("TASK COMPLETE c {} 0\r\n\r\n", offer.lease()));
+    alice.expect(format!("OK c task={} state=completed\r\n", offer.task));
+    assert_eq!(alice.offer().task, offer.task + 1);
+}

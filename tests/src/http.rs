@@ -68,6 +68,12 @@ impl Broker {
         ))
     }
 
+    /// `DELETE path` with `headers`, each ended by CRLF.
+    #[track_caller]
+    pub fn http_delete(&self, path: &str, headers: &str) -> Answer {
+        self.http_raw(&format!("DELETE {path} HTTP/1.1\r\n{}{headers}\r\n", self.common_headers()))
+    }
+
     /// The header that opens the door to the operator.
     #[track_caller]
     pub fn bearer(&self) -> String {

@@ -101,6 +101,8 @@ impl Batch {
             | Record::DedupFreed { .. }
             | Record::Schedule(_)
             | Record::ScheduleRemoved { .. }
+            | Record::Token(_)
+            | Record::TokenRevoked { .. }
             | Record::Queue { .. } => {}
         }
         self.records.push(record);

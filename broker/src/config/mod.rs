@@ -14,6 +14,7 @@ mod auth;
 mod check;
 mod error;
 mod file;
+mod legacy;
 mod limits;
 mod nearest;
 mod origin;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 pub use args::ServeArgs;
 pub use auth::{Auth, Permissions, Secret, User};
 pub use error::{ConfigError, Fault};
+pub use legacy::Legacy;
 pub use limits::Limits;
 pub use origin::Origin;
 pub use tasks::Tasks;
@@ -65,12 +67,14 @@ settings! {
             tasks: Tasks,
             /// `[auth]`
             auth: Auth,
+            /// `[legacy]`
+            legacy: Legacy,
         }
     }
 }
 
 /// The tables that a file may have.
-const SECTIONS: [&str; 4] = ["limits", "timeouts", "tasks", "auth"];
+const SECTIONS: [&str; 5] = ["limits", "timeouts", "tasks", "auth", "legacy"];
 
 /// A configuration, and where each of its values came from.
 #[derive(Clone, Debug, Default)]
@@ -135,7 +139,15 @@ impl Loading {
     }
 
     fn read_environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
+        let key = "legacy.admin_agents";
         for (variable, value) in environment {
+            // The hub's own variable; ours wins, whichever comes first.
+            if variable == legacy::ADMIN_AGENTS && !self.origins.contains_key(key) {
+                let setting = find(key).expect("a setting");
+                let origin = Origin::Environment { variable };
+                self.set(setting, &Raw::Text(value), origin);
+                continue;
+            }
             let Some(name) = variable.strip_prefix("AGENTCOM_") else { continue };
             let setting = all().find(|setting| setting.variable() == variable);
             let origin = Origin::Environment { variable: variable.clone() };
@@ -183,9 +195,16 @@ impl Loading {
 
 /// Every key, in the order of the file.
 fn all() -> impl Iterator<Item = &'static Setting> + Clone {
-    [Config::SETTINGS, Limits::SETTINGS, Timeouts::SETTINGS, Tasks::SETTINGS, Auth::SETTINGS]
-        .into_iter()
-        .flatten()
+    [
+        Config::SETTINGS,
+        Limits::SETTINGS,
+        Timeouts::SETTINGS,
+        Tasks::SETTINGS,
+        Auth::SETTINGS,
+        Legacy::SETTINGS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The setting called `key`, or what to say instead.

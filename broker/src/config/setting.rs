@@ -67,7 +67,7 @@ impl Raw {
         range.contains(&number).then_some(number)
     }
 
-    fn text(&self) -> Option<&str> {
+    pub(super) fn text(&self) -> Option<&str> {
         match self {
             Raw::Text(text) => Some(text),
             Raw::Number(_) | Raw::Other(_) => None,
@@ -92,6 +92,20 @@ impl Value for usize {
         raw.number(&range)
             .and_then(|number| number.try_into().ok())
             .ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
+    }
+
+    fn to_toml(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+impl Value for bool {
+    fn parse(raw: &Raw, _: RangeInclusive<u64>) -> Result<Self, String> {
+        match raw {
+            Raw::Text(text) | Raw::Other(text) if text == "true" => Ok(true),
+            Raw::Text(text) | Raw::Other(text) if text == "false" => Ok(false),
+            _ => Err("true or false".to_owned()),
+        }
     }
 
     fn to_toml(&self) -> Option<String> {

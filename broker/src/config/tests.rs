@@ -282,3 +282,26 @@ fn the_example_is_the_printed_defaults() {
     assert_eq!(accepts(example), Config::default());
     assert_eq!(example, Loaded::default().to_toml());
 }
+
+#[test]
+fn admins_are_named_by_us_or_by_the_variable_of_the_hub() {
+    let names = |loaded: &Loaded| -> Vec<String> {
+        loaded.config.legacy.admin_agents.0.iter().map(ToString::to_string).collect()
+    };
+    let ours = ("AGENTCOM_LEGACY_ADMIN_AGENTS", "carol");
+    let hubs = ("ADMIN_AGENTS", "alice, bob,");
+    assert_eq!(names(&check("", &[hubs], &[]).unwrap()), ["alice", "bob"]);
+    for both in [[ours, hubs], [hubs, ours]] {
+        assert_eq!(names(&check("", &both, &[]).unwrap()), ["carol"]);
+    }
+    let file = "[legacy]\nadmin_agents = \"dave\"\nany_token_is_admin = true";
+    let loaded = check(file, &[], &[]).unwrap();
+    assert_eq!(
+        (names(&loaded), loaded.config.legacy.any_token_is_admin),
+        (vec!["dave".to_owned()], true)
+    );
+    let complaint = check("", &[("ADMIN_AGENTS", "a b")], &[]).unwrap_err();
+    assert!(complaint.contains("ADMIN_AGENTS") && complaint.contains("alice,bob"), "{complaint}");
+    let complaint = check("[legacy]\nany_token_is_admin = 1", &[], &[]).unwrap_err();
+    assert!(complaint.contains("true or false"), "{complaint}");
+}

@@ -207,6 +207,13 @@ pub const SCHEDULES_MAX: usize = 10_000;
 /// Longest payload of a schedule, in bytes.
 pub const SCHEDULE_BYTES_MAX: usize = 64 << 10;
 
+/// Most tokens of all agents. 100,000: a good 0.2 kB of memory each, and more agents than one
+/// broker can serve.
+pub const TOKENS_MAX: usize = 100_000;
+
+/// Most tokens of one agent. 64: one for each place that it runs in.
+pub const AGENT_TOKENS_MAX: usize = 64;
+
 /// Most children of one task.
 pub const CHILDREN_MAX: usize = 10_000;
 

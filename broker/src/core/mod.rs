@@ -8,9 +8,10 @@
 //!            backlog     which task goes next?               agent   who could take it?
 //!            lane        tasks alike, in order               eligible  who could do what at all?
 //!            queue       what is set, how many stand where?  dedup   was it submitted before?
+//!            token       who may come in as which agent?
 //!            deadlines   when is something due?              limits  every number, with its reason
 //!   halves   submit, depend, schedule, matching, lease, connect, take, park, timers, cancel,
-//!            edit, dead, watch, why, manage, restore
+//!            edit, dead, watch, why, manage, identify, restore
 //! ```
 //!
 //! No clock, no randomness, no I/O and no locks: time comes in with the request, and the same
@@ -41,6 +42,7 @@ mod depend;
 mod edit;
 mod eligible;
 mod fence;
+mod identify;
 mod lane;
 mod lease;
 pub mod limits;
@@ -59,6 +61,7 @@ mod table;
 mod take;
 mod task;
 mod timers;
+mod token;
 mod watch;
 mod why;
 
@@ -85,6 +88,7 @@ use self::table::Tasks;
 use self::take::Takes;
 use self::task::{Moment, Task};
 use self::timers::{Timer, WallTimer};
+use self::token::Tokens;
 use self::watch::Audience;
 
 /// How many task ids one [`Record::TaskIdBound`] covers. 1024: the record then costs a thousandth
@@ -112,6 +116,7 @@ pub struct Core {
     children: Children,
     audience: Audience,
     schedules: Schedules,
+    tokens: Tokens,
     deadlines: Deadlines<Tick, Timer>,
     /// Deadlines of the wall clock.
     wall_deadlines: Deadlines<u64, WallTimer>,
@@ -159,6 +164,7 @@ impl Core {
             children: Children::default(),
             audience: Audience::default(),
             schedules: Schedules::default(),
+            tokens: Tokens::default(),
             deadlines: Deadlines::new(),
             wall_deadlines: Deadlines::new(),
             now: Now::default(),
@@ -331,6 +337,10 @@ impl Core {
                 Ok(self.list_schedules(after.as_ref(), limit))
             }
             Command::RemoveSchedule { name } => self.remove_schedule(name),
+            Command::IssueToken(token) => self.issue_token(*token, now),
+            Command::RevokeTokens { agent } => Ok(self.revoke_tokens(agent)),
+            Command::Identify { digest } => self.identify(&digest),
+            Command::ListTokens => Ok(self.list_tokens()),
             Command::Peek { queue, limit } => Ok(self.peek(&queue, limit)),
             Command::Purge { queue, limit } => Ok(self.purge(&queue, limit, now)),
         }

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::command::{
     AfterEnd, AfterView, DeadReason, DedupMode, Epoch, Failure, Generation, Name, ParkTimeout,
-    QuestionView, Schedule, Spec, State, TaskId, TaskView,
+    QuestionView, Schedule, Spec, State, TaskId, TaskView, TokenDigest,
 };
 use super::limits::QueueSettings;
 
@@ -72,6 +72,13 @@ pub enum Record {
         /// Which.
         name: Name,
     },
+    /// A token that lets its holder in.
+    Token(Box<TokenRow>),
+    /// It does so no more.
+    TokenRevoked {
+        /// Of the token.
+        digest: TokenDigest,
+    },
     /// What was set about a queue; the defaults are not kept.
     Queue {
         /// Which.
@@ -79,6 +86,19 @@ pub enum Record {
         /// All of it.
         settings: QueueSettings,
     },
+}
+
+/// A token, without what makes it one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRow {
+    /// Of the token.
+    pub digest: TokenDigest,
+    /// Whose it is.
+    pub agent: Name,
+    /// Its first characters.
+    pub prefix: Arc<str>,
+    /// Wall clock when it was issued.
+    pub issued_ms: u64,
 }
 
 /// The bodies of a task.

@@ -41,8 +41,10 @@ impl Core {
                 core.queues.set(&queue, settings);
             }
             Record::Schedule(row) => core.learn_schedule(*row),
+            Record::Token(row) => core.tokens.insert(*row),
             Record::Body { .. }
             | Record::ScheduleRemoved { .. }
+            | Record::TokenRevoked { .. }
             | Record::Forget { .. }
             | Record::LeftDead { .. }
             | Record::DedupFreed { .. } => {}

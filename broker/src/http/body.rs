@@ -4,13 +4,13 @@
 //! mean that strangers may fill the memory: without a token that opens the door, a body of more
 //! than [`ANONYMOUS_BYTES_MAX`] is answered with 401 before it is read.
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::request::Parts;
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
+use super::caller::Caller;
 use super::error::{BodyError, HttpError};
 use super::{DurableCalls, HttpState};
 
@@ -20,43 +20,48 @@ const BYTES_MAX: usize = 8_000_000;
 /// Largest body of somebody without a token, in bytes: what a stranger may make the broker keep.
 const ANONYMOUS_BYTES_MAX: usize = 16 * 1024;
 
-/// A JSON body whose sender may use the route. What is not an object has no fields.
-pub(super) struct AuthorisedBody(pub(super) Map<String, Value>);
+/// A JSON body, and whose it is. What is not an object has no fields.
+pub(super) struct CallerBody(pub(super) Caller, pub(super) Map<String, Value>);
 
-/// A request without a body (or with one that is ignored) whose sender may use the route.
-pub(super) struct Authorised;
+/// A small JSON body of anybody.
+pub(super) struct PublicBody(pub(super) Map<String, Value>);
 
-impl<D: DurableCalls> FromRequest<HttpState<D>> for AuthorisedBody {
+impl<D: DurableCalls> FromRequest<HttpState<D>> for CallerBody {
     type Rejection = HttpError;
 
     async fn from_request(request: Request, state: &HttpState<D>) -> Result<Self, HttpError> {
-        let authorised = state.is_authorised(request.headers());
-        let bytes_max = if authorised { BYTES_MAX } else { ANONYMOUS_BYTES_MAX };
-        let read = timeout(state.settings.body, json(request, bytes_max)).await;
-        match read.unwrap_or(Err(BodyError::Unfinished)) {
-            Err(BodyError::TooLarge(_)) if !authorised => {
+        let caller = Caller::of(request.headers(), state).await?;
+        let bytes_max = if caller.is_some() { BYTES_MAX } else { ANONYMOUS_BYTES_MAX };
+        match (fields(request, bytes_max, state).await, caller) {
+            (Err(BodyError::TooLarge(_)), None) => {
                 Err(HttpError::Unauthorized { body_read: false })
             }
-            Err(error) => Err(HttpError::Body(error)),
-            Ok(_) if !authorised => Err(HttpError::Unauthorized { body_read: true }),
-            Ok(Value::Object(fields)) => Ok(AuthorisedBody(fields)),
-            Ok(_) => Ok(AuthorisedBody(Map::new())),
+            (Err(error), _) => Err(HttpError::Body(error)),
+            (Ok(_), None) => Err(HttpError::Unauthorized { body_read: true }),
+            (Ok(fields), Some(caller)) => Ok(CallerBody(caller, fields)),
         }
     }
 }
 
-impl<D: DurableCalls> FromRequestParts<HttpState<D>> for Authorised {
+impl<D: DurableCalls> FromRequest<HttpState<D>> for PublicBody {
     type Rejection = HttpError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &HttpState<D>,
-    ) -> Result<Self, HttpError> {
-        if state.is_authorised(&parts.headers) {
-            Ok(Authorised)
-        } else {
-            Err(HttpError::Unauthorized { body_read: true })
-        }
+    async fn from_request(request: Request, state: &HttpState<D>) -> Result<Self, HttpError> {
+        let fields = fields(request, ANONYMOUS_BYTES_MAX, state).await;
+        fields.map(PublicBody).map_err(HttpError::Body)
+    }
+}
+
+/// The fields of the body, if it arrives in time.
+async fn fields<D: DurableCalls>(
+    request: Request,
+    bytes_max: usize,
+    state: &HttpState<D>,
+) -> Result<Map<String, Value>, BodyError> {
+    let read = timeout(state.settings.body, json(request, bytes_max)).await;
+    match read.unwrap_or(Err(BodyError::Unfinished))? {
+        Value::Object(fields) => Ok(fields),
+        _ => Ok(Map::new()),
     }
 }
 

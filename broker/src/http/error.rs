@@ -18,6 +18,12 @@ pub(super) enum HttpError {
         /// Whether the body was read, so that the next request can be found behind it.
         body_read: bool,
     },
+    /// A valid token, and not one of somebody who may do this.
+    AdminOnly,
+    /// A registration of an agent that is registered.
+    AgentRegistered,
+    /// Nobody has a token of the agent.
+    AgentNotFound(String),
     /// The body cannot be had. The rest of it may still arrive, so the connection closes.
     Body(BodyError),
     /// The body can be read and says something that is not accepted.
@@ -80,6 +86,18 @@ impl IntoResponse for HttpError {
                 let response = reply(StatusCode::UNAUTHORIZED, &body);
                 if body_read { response } else { closing(response) }
             }
+            HttpError::AdminOnly => {
+                let message = "Only admin agents and the operator can do this";
+                let body = json!({"error": "admin_only", "message": message});
+                reply(StatusCode::FORBIDDEN, &body)
+            }
+            HttpError::AgentRegistered => {
+                reply(StatusCode::CONFLICT, &json!({"error": "agent_id already registered"}))
+            }
+            HttpError::AgentNotFound(agent) => {
+                let body = json!({"error": "agent_not_found", "agent_id": agent});
+                reply(StatusCode::NOT_FOUND, &body)
+            }
             HttpError::Body(error) => closing(body(error)),
             HttpError::Invalid(errors) => invalid(StatusCode::BAD_REQUEST, &errors),
             HttpError::TaskNotFound(id) => {
@@ -124,7 +142,9 @@ fn rejected(rejection: &Rejection) -> Response {
         Rejection::NotFound { .. }
         | Rejection::NoQueue { .. }
         | Rejection::NoQuestion { .. }
-        | Rejection::NoSchedule { .. } => StatusCode::NOT_FOUND,
+        | Rejection::NoSchedule { .. }
+        | Rejection::NoAgent { .. } => StatusCode::NOT_FOUND,
+        Rejection::NoToken => StatusCode::UNAUTHORIZED,
         Rejection::Gone { .. } => StatusCode::GONE,
         Rejection::NotInBatch { .. }
         | Rejection::UnknownDependency { .. }
@@ -141,7 +161,9 @@ fn rejected(rejection: &Rejection) -> Response {
         | Rejection::NotOwner { .. }
         | Rejection::Conflict { .. }
         | Rejection::NotAttached
-        | Rejection::NameTaken { .. } => StatusCode::CONFLICT,
+        | Rejection::NameTaken { .. }
+        | Rejection::AgentExists { .. }
+        | Rejection::TokenInUse => StatusCode::CONFLICT,
         Rejection::LimitReached { .. }
         | Rejection::QueueFull { .. }
         | Rejection::Busy { .. }

@@ -8,7 +8,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::body::{Authorised, AuthorisedBody};
+use super::body::CallerBody;
+use super::caller::Caller;
 use super::error::reply;
 use super::{DurableCalls, HttpError, HttpState, task_body, task_view};
 use crate::core::command::{self, Command, Rejection, Reply};
@@ -23,20 +24,25 @@ pub(super) async fn health<D: DurableCalls>(State(state): State<HttpState<D>>) -
 /// `GET /metrics`: what is counted, for the operator.
 pub(super) async fn metrics<D: DurableCalls>(
     State(state): State<HttpState<D>>,
-    _: Authorised,
-) -> Response {
+    caller: Caller,
+) -> Result<Response, HttpError> {
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, TEXT)], (state.metrics)()).into_response()
+    caller.admin()?;
+    Ok(([(header::CONTENT_TYPE, TEXT)], (state.metrics)()).into_response())
 }
 
 /// `POST /api/tasks`: the HTTP spelling of `TASK SUBMIT`.
 pub(super) async fn submit_task<D: DurableCalls>(
     State(state): State<HttpState<D>>,
-    AuthorisedBody(fields): AuthorisedBody,
+    CallerBody(_, fields): CallerBody,
 ) -> Result<Response, HttpError> {
     let submit = task_body::submit(&fields, state.settings.payload_bytes_max)?;
     let priority = submit.spec.band;
-    let kept = state.durable.call(Command::Submit(Box::new(submit))).await?;
+    let kept = state.durable.call(Command::Submit(Box::new(submit))).await;
+    let kept = kept.map_err(|rejection| match rejection {
+        Rejection::UnknownDependency { task } => task_body::unknown_dependency(task),
+        other => other.into(),
+    })?;
     let Reply::Submitted(kept) = kept else { unreachable!("submit keeps a task") };
     let task_id = task_view::legacy_id(kept.task);
     let body = json!({"status": "queued", "task_id": task_id, "priority": priority,
@@ -47,7 +53,7 @@ pub(super) async fn submit_task<D: DurableCalls>(
 /// `GET /api/tasks/:id`: the HTTP spelling of `TASK SHOW`.
 pub(super) async fn show_task<D: DurableCalls>(
     State(state): State<HttpState<D>>,
-    _: Authorised,
+    _: Caller,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, HttpError> {
     let Path(id) = id.map_err(|_| HttpError::NotFound)?;

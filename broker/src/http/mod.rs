@@ -7,28 +7,31 @@
 //!
 //! ```text
 //! serve.rs     accepts, limits, stops        body.rs      bytes -> JSON, before the token
-//! patience.rs  cuts who is too slow          task_*.rs    JSON <-> Command and Reply
-//! mod.rs       which route                   error.rs     every refusal -> status and body
+//! patience.rs  cuts who is too slow          caller.rs    whose token it is, and what it opens
+//! mod.rs       which route                   task_*.rs    JSON <-> Command and Reply
+//! error.rs     every refusal -> status and body   form.rs   fields, and all their mistakes
 //! ```
 
 mod body;
+mod caller;
 mod error;
+mod form;
 mod handlers;
 mod patience;
 mod serve;
 mod task_body;
 mod task_view;
+mod tokens;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderMap, header};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::config::Config;
-use crate::core::command::{Command, Rejection, Reply};
+use crate::core::command::{Command, Name, Rejection, Reply};
 
 pub use serve::serve;
 
@@ -53,6 +56,8 @@ pub struct HttpSettings {
     pub body: Duration,
     /// How long an idle connection stays open.
     pub idle: Duration,
+    /// Every token opens what is for the operator.
+    pub any_token_is_admin: bool,
 }
 
 impl From<&Config> for HttpSettings {
@@ -63,6 +68,7 @@ impl From<&Config> for HttpSettings {
             header: config.timeouts.http_header,
             body: config.timeouts.http_body,
             idle: config.timeouts.http_idle,
+            any_token_is_admin: config.legacy.any_token_is_admin,
         }
     }
 }
@@ -72,23 +78,16 @@ impl From<&Config> for HttpSettings {
 pub struct HttpState<D> {
     /// Where commands go.
     pub durable: D,
-    /// Whether a token opens the routes that need one. Must take the same time for every token.
+    /// Whether a token is the operator's. Must take the same time for every token.
     pub admits: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Agents to whom what is for the operator is open, too.
+    pub admins: Arc<[Name]>,
     /// How many agents are connected now.
     pub agents_connected: Arc<dyn Fn() -> usize + Send + Sync>,
     /// What is counted, in the text format of Prometheus.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The settings.
     pub settings: HttpSettings,
-}
-
-impl<D> HttpState<D> {
-    /// Whether `headers` carry a token that opens this door.
-    fn is_authorised(&self, headers: &HeaderMap) -> bool {
-        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = value.and_then(|value| value.strip_prefix("Bearer "));
-        token.is_some_and(|token| (self.admits)(token.trim()))
-    }
 }
 
 impl<D> fmt::Debug for HttpState<D> {
@@ -103,6 +102,10 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
     Router::new()
         .route("/health", get(handlers::health))
         .route("/metrics", get(handlers::metrics))
+        .route("/api/onboard/register", post(tokens::register))
+        .route("/admin/tokens", get(tokens::list).post(tokens::issue))
+        .route("/admin/tokens/{id}", delete(tokens::revoke))
+        .route("/api/admin/agents/{id}/reset-token", post(tokens::reset))
         .route("/api/tasks", post(handlers::submit_task))
         .route("/api/tasks/{id}", get(handlers::show_task))
         .fallback(handlers::not_found)

@@ -8,8 +8,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::error::{FieldError, HttpError};
-use crate::core::command::{Name, Patience, Spec, Start, Submit};
+use super::error::HttpError;
+use super::form::{Form, excerpt, too_long};
+use super::task_view;
+use crate::core::command::{
+    After, AfterEnd, AfterTask, Assign, Name, Patience, Placement, Spec, Start, Submit, TaskId,
+};
+use crate::core::limits::EDGES_MAX;
 
 /// Longest description, in characters.
 const DESCRIPTION_CHARS_MAX: usize = 4096;
@@ -27,15 +32,9 @@ const LEASE_MS: u64 = 30_000;
 const ATTEMPT_MS: u64 = 3_600_000;
 /// The queue of tasks that name none.
 const QUEUE: &str = "default";
-/// Characters of an overlong text that are repeated to its sender.
-const EXCERPT_CHARS: usize = 50;
 
 /// Legacy fields whose promise cannot be kept yet, with what was promised.
-const UNSUPPORTED: [(&str, &str); 3] = [
-    ("assign_to", "tasks for one agent are not supported yet"),
-    ("complete_by", "deadlines are not supported yet"),
-    ("depends_on", "dependencies are not supported yet"),
-];
+const UNSUPPORTED: [(&str, &str); 1] = [("complete_by", "deadlines are not supported yet")];
 
 /// The task that `fields` describe. Its payload is the body, normalised: known fields checked and
 /// with their defaults, others as they came.
@@ -43,15 +42,16 @@ pub(super) fn submit(
     fields: &Map<String, Value>,
     payload_bytes_max: usize,
 ) -> Result<Submit, HttpError> {
-    let mut form = Form { fields, errors: Vec::new() };
+    let mut form = Form::new(fields);
     let description = form.description();
     let metadata = form.metadata();
     let retries = form.retries();
     let needs = form.capabilities();
     let band = form.priority();
     let queue = form.queue();
+    let agent = form.assign_to(&metadata);
+    let after = form.depends_on();
     form.unsupported();
-    let mut errors = form.errors;
 
     let mut payload = fields.clone();
     payload.retain(|_, value| !value.is_null());
@@ -62,20 +62,17 @@ pub(super) fn submit(
     let names: Vec<&str> = needs.iter().map(Name::as_str).collect();
     payload.insert("needed_capabilities".to_owned(), json!(names));
     let payload = Value::Object(payload).to_string().into_bytes();
-    if errors.is_empty() && payload.len() > payload_bytes_max {
-        errors.push(FieldError {
-            field: "body".to_owned(),
-            error: "too_long",
-            detail: format!("exceeds maximum length of {payload_bytes_max} bytes"),
-            value: None,
-        });
+    if form.is_clean() && payload.len() > payload_bytes_max {
+        form.refuse("body", "too_long", too_long(payload_bytes_max, "bytes"), None);
     }
-    if !errors.is_empty() {
-        return Err(HttpError::Invalid(errors));
-    }
+    form.finish()?;
+    // Whoever is named gets it, whatever it can do: the contract's 7.3.
+    let needs = if agent.is_some() { Vec::new() } else { needs };
+    let assign = agent.map(|agent| Assign { agent, for_ms: None });
+    let placement = assign.map(|assign| Placement { assign: Some(assign), ..Placement::default() });
     let spec = Spec {
         rates: Arc::default(),
-        placement: None,
+        placement: placement.map(Arc::new),
         has_headers: false,
         queue,
         key: None,
@@ -99,17 +96,21 @@ pub(super) fn submit(
         headers: None,
         start: Start::Now,
         dedup: None,
-        after: Vec::new(),
+        after,
     })
 }
 
-/// A body being read. Where a field is wrong, the mistake is noted and a default goes on.
-struct Form<'a> {
-    fields: &'a Map<String, Value>,
-    errors: Vec<FieldError>,
+/// The answer to a task that waits for one that is not there.
+pub(super) fn unknown_dependency(task: TaskId) -> HttpError {
+    let fields = Map::new();
+    let mut form = Form::new(&fields);
+    let id = task_view::legacy_id(task);
+    let detail = "there is no such task".to_owned();
+    form.refuse("depends_on", "invalid_value", detail, Some(id.into()));
+    form.finish().expect_err("a mistake was noted")
 }
 
-impl<'a> Form<'a> {
+impl Form<'_> {
     fn description(&mut self) -> String {
         match self.field("description") {
             None => {
@@ -232,6 +233,67 @@ impl<'a> Form<'a> {
         Name::parse(QUEUE).expect("the default is a name")
     }
 
+    /// The only agent that may have it; `metadata` may name it, too.
+    fn assign_to(&mut self, metadata: &Value) -> Option<Name> {
+        let (field, found) = match self.field("assign_to") {
+            Some(found) => ("assign_to", found.clone()),
+            None => ("metadata.assign_to", metadata.get("assign_to")?.clone()),
+        };
+        match &found {
+            Value::Null => None,
+            Value::String(text) => match Name::parse(text) {
+                Ok(name) => Some(name),
+                Err(error) => {
+                    let value = Some(excerpt(text));
+                    self.refuse(field, "invalid_value", error.to_string(), value);
+                    None
+                }
+            },
+            other => {
+                self.wrong_type(field, "string", other);
+                None
+            }
+        }
+    }
+
+    /// Tasks that have to be completed first. After a bad end of one of them the task waits until
+    /// that is led on, as in the hub.
+    fn depends_on(&mut self) -> Vec<After> {
+        const FIELD: &str = "depends_on";
+        let list = match self.field(FIELD) {
+            None => return Vec::new(),
+            Some(Value::Array(list)) => list,
+            Some(other) => {
+                self.wrong_type(FIELD, "array", other);
+                return Vec::new();
+            }
+        };
+        if list.len() > EDGES_MAX {
+            self.refuse(FIELD, "too_long", too_long(EDGES_MAX, "items"), None);
+            return Vec::new();
+        }
+        let mut after = Vec::with_capacity(list.len());
+        for (index, item) in list.iter().enumerate() {
+            let field = format!("{FIELD}[{index}]");
+            let Some(text) = item.as_str() else {
+                self.wrong_type(&field, "string", item);
+                break;
+            };
+            match task_view::parse_id(text) {
+                Some(task) => {
+                    let task = AfterTask::Kept(task);
+                    after.push(After { task, on: AfterEnd::SuccessElseBlock });
+                }
+                None => {
+                    let detail = "there is no such task".to_owned();
+                    self.refuse(&field, "invalid_value", detail, Some(excerpt(text)));
+                    break;
+                }
+            }
+        }
+        after
+    }
+
     fn unsupported(&mut self) {
         for (field, sentence) in UNSUPPORTED {
             let value = self.field(field);
@@ -239,45 +301,5 @@ impl<'a> Form<'a> {
                 self.refuse(field, "invalid_value", sentence.to_owned(), None);
             }
         }
-    }
-
-    /// The value of `name`, unless it is absent or null.
-    fn field(&self, name: &str) -> Option<&'a Value> {
-        self.fields.get(name).filter(|value| !value.is_null())
-    }
-
-    fn wrong_type(&mut self, field: &str, want: &str, value: &Value) {
-        let have = match value {
-            Value::Null => "null",
-            Value::Bool(_) => "boolean",
-            Value::Number(number) if number.is_f64() => "float",
-            Value::Number(_) => "integer",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        };
-        let shown = match value {
-            Value::String(text) => excerpt(text),
-            Value::Array(_) | Value::Object(_) => Value::Null,
-            scalar => scalar.clone(),
-        };
-        let value = (!shown.is_null()).then_some(shown);
-        self.refuse(field, "wrong_type", format!("expected {want}, got {have}"), value);
-    }
-
-    fn refuse(&mut self, field: &str, error: &'static str, detail: String, value: Option<Value>) {
-        self.errors.push(FieldError { field: field.to_owned(), error, detail, value });
-    }
-}
-
-fn too_long(most: usize, unit: &str) -> String {
-    format!("exceeds maximum length of {most} {unit}")
-}
-
-/// `text`, or its beginning and dots.
-fn excerpt(text: &str) -> Value {
-    match text.char_indices().nth(EXCERPT_CHARS) {
-        Some((end, _)) => format!("{}...", &text[..end]).into(),
-        None => text.into(),
     }
 }

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::core::command::{
-    DeadReason, Failure, Generation, Name, State, Submit, Submitted, TaskId, TaskView,
+    DeadReason, Failure, Generation, Issue, IssueToken, Name, State, Submit, Submitted, TaskId,
+    TaskView, TokenView,
 };
 
 const TOKEN: &str = "7f";
@@ -51,6 +52,29 @@ impl DurableCalls for Fake {
                 let submit = &tasks[task.0 as usize - 1];
                 Ok(Reply::Task(Box::new(dead(task, submit))))
             }
+            Command::Identify { digest } if Some(digest) == crate::token::digest("a1") => {
+                Ok(Reply::Identified { agent: Name::parse("alice").unwrap() })
+            }
+            Command::Identify { digest } if Some(digest) == crate::token::digest("b0") => {
+                Ok(Reply::Identified { agent: Name::parse("root").unwrap() })
+            }
+            Command::Identify { .. } => Err(Rejection::NoToken),
+            Command::IssueToken(token) if token.agent.as_str() == "known" => {
+                Err(match token.issue {
+                    Issue::InPlaceOfAll => Rejection::NoAgent { agent: token.agent },
+                    _ => Rejection::AgentExists { agent: token.agent },
+                })
+            }
+            Command::IssueToken(token) => {
+                let IssueToken { agent, prefix, .. } = *token;
+                Ok(Reply::Token(TokenView { agent, prefix, issued_ms: 5 }))
+            }
+            Command::RevokeTokens { agent } => Ok(Reply::Revoked { agent, tokens: 1 }),
+            Command::ListTokens => Ok(Reply::Tokens(vec![TokenView {
+                agent: Name::parse("alice").unwrap(),
+                prefix: "2feecf6e".into(),
+                issued_ms: 5,
+            }])),
             other => panic!("HTTP has no way to ask {other:?}"),
         }
     }
@@ -120,6 +144,7 @@ impl Server {
         let state = HttpState {
             durable: fake.clone(),
             admits: Arc::new(|token| token == TOKEN),
+            admins: [Name::parse("root").unwrap()].into(),
             agents_connected: Arc::new(|| 3),
             metrics: Arc::new(|| "agentcom_up 1\n".to_owned()),
             settings,
@@ -416,6 +441,9 @@ async fn every_mistake_is_named() {
         ("needed_capabilities", json!(vec!["a"; 20])),
         ("queue", json!("q".repeat(64))),
         ("depends_on", json!([])),
+        ("depends_on", json!(["task-0000000000000001", "1"])),
+        ("assign_to", json!("bob")),
+        ("metadata", json!({"assign_to": "bob"})),
         ("complete_by", Value::Null),
     ] {
         let answer = server.submit(&with(field, good)).await;
@@ -438,12 +466,20 @@ async fn every_mistake_is_named() {
         ("queue", json!("q".repeat(65)), "invalid_value"),
         ("queue", json!("a b"), "invalid_value"),
         ("queue", json!(""), "invalid_value"),
-        ("depends_on", json!(["task-1"]), "invalid_value"),
+        ("depends_on", json!("task-0000000000000001"), "wrong_type"),
+        ("depends_on", json!(vec!["1"; 101]), "too_long"),
         ("complete_by", json!(1), "invalid_value"),
-        ("assign_to", json!("bob"), "invalid_value"),
+        ("assign_to", json!("a b"), "invalid_value"),
+        ("assign_to", json!(7), "wrong_type"),
     ] {
         server.submit(&with(field, bad)).await.expect_invalid(field, error);
     }
+    for (item, error) in [(json!("task-1"), "invalid_value"), (json!(1), "wrong_type")] {
+        let body = with("depends_on", json!(["1", item]));
+        server.submit(&body).await.expect_invalid("depends_on[1]", error);
+    }
+    let body = with("metadata", json!({"assign_to": "a b"}));
+    server.submit(&body).await.expect_invalid("metadata.assign_to", "invalid_value");
     for (item, error) in
         [(json!("a b"), "invalid_value"), (json!(1), "wrong_type"), (json!({}), "wrong_type")]
     {
@@ -595,4 +631,112 @@ async fn oversized_headers_are_refused() {
     };
     assert_eq!(server.answer(&request(15_000)).await.status, 200);
     assert_eq!(server.answer(&request(17_000)).await.status, 431);
+}
+
+/// A request with this token, or none; the answer.
+async fn asked(server: &Server, request: &str, token: &str, body: &str) -> Answer {
+    let bearer = match token {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
+    let length = body.len();
+    let head = format!("{request} HTTP/1.1\r\nHost: hub:4000\r\nContent-Length: {length}");
+    server.answer(&format!("{head}\r\n{JSON}{bearer}{CLOSE}\r\n{body}")).await
+}
+
+#[tokio::test]
+async fn an_agents_token_opens_what_is_for_agents_and_what_concerns_it() {
+    let server = Server::start(|_| {}).await;
+    let body = |agent: &str| json!({ "agent_id": agent }).to_string();
+    let (alice, bob) = (body("alice"), body("bob"));
+    for (request, body, expected) in [
+        // For nobody, alice, an agent that is named as an admin, the operator.
+        ("GET /admin/tokens", "", [401, 403, 200, 200]),
+        ("POST /admin/tokens", &*alice, [401, 201, 201, 201]),
+        ("POST /admin/tokens", &bob, [401, 403, 201, 201]),
+        ("DELETE /admin/tokens/alice", "", [401, 200, 200, 200]),
+        ("DELETE /admin/tokens/bob", "", [401, 403, 200, 200]),
+        ("POST /api/admin/agents/alice/reset-token", "", [401, 201, 201, 201]),
+        ("POST /api/admin/agents/bob/reset-token", "", [401, 403, 201, 201]),
+        ("GET /metrics", "", [401, 403, 200, 200]),
+        ("POST /api/tasks", r#"{"description":"x"}"#, [401, 201, 201, 201]),
+        ("GET /api/tasks/1", "", [401, 200, 200, 200]),
+    ] {
+        for (token, status) in ["", "a1", "b0", TOKEN].into_iter().zip(expected) {
+            let answer = asked(&server, request, token, body).await;
+            assert_eq!(answer.status, status, "{request} {body} with {token:?}: {answer:?}");
+        }
+        assert_eq!(asked(&server, request, "nonsense", body).await.status, 401, "{request}");
+    }
+    let refused = asked(&server, "GET /admin/tokens", "a1", "").await;
+    assert_eq!(refused.body["error"], "admin_only");
+    let migrating = Server::start(|settings| settings.any_token_is_admin = true).await;
+    assert_eq!(asked(&migrating, "GET /admin/tokens", "a1", "").await.status, 200);
+    assert_eq!(asked(&migrating, "GET /admin/tokens", "nonsense", "").await.status, 401);
+}
+
+#[tokio::test]
+async fn registering_gives_all_that_is_needed_to_connect() {
+    let server = Server::start(|_| {}).await;
+    let answer = asked(&server, "POST /api/onboard/register", "", r#"{"agent_id":"new"}"#).await;
+    let token = answer.body["token"].as_str().expect("a token").to_owned();
+    assert!(token.len() == 64 && token.bytes().all(|b| b.is_ascii_hexdigit()), "{token}");
+    let expected = json!({
+        "agent_id": "new", "token": token, "default_repo": null,
+        "hub_ws_url": "ws://hub:4000/ws", "hub_api_url": "http://hub:4000",
+    });
+    answer.expect(201, &expected);
+    let answer = asked(&server, "POST /api/onboard/register", "", r#"{"agent_id":"known"}"#).await;
+    answer.expect(409, &json!({"error": "agent_id already registered"}));
+}
+
+#[tokio::test]
+async fn an_agent_id_is_checked_before_anything_is_kept() {
+    let server = Server::start(|_| {}).await;
+    let long = "x".repeat(65);
+    for (agent_id, error, detail) in [
+        (json!(null), "required", "field is required"),
+        (json!(""), "required", "agent_id must not be empty"),
+        (json!(5), "wrong_type", "expected string, got integer"),
+        (json!(["a"]), "wrong_type", "expected string, got array"),
+        (json!(long), "too_long", "exceeds maximum length of 64 characters"),
+        (json!("a b"), "invalid_value", "must be letters, digits, '-', '_' or '.'"),
+        (json!("a\r\nb"), "invalid_value", "must be letters, digits, '-', '_' or '.'"),
+        (json!("a*"), "invalid_value", "must be letters, digits, '-', '_' or '.'"),
+    ] {
+        let body = json!({ "agent_id": agent_id }).to_string();
+        for request in ["POST /api/onboard/register", "POST /admin/tokens"] {
+            let answer = asked(&server, request, TOKEN, &body).await;
+            answer.expect_invalid("agent_id", error);
+            assert_eq!(answer.body["errors"][0]["detail"], detail, "{request} {body}");
+        }
+    }
+    let longest = json!({ "agent_id": &long[1..] }).to_string();
+    assert_eq!(asked(&server, "POST /admin/tokens", TOKEN, &longest).await.status, 201);
+    asked(&server, "POST /admin/tokens", TOKEN, "{").await.expect_invalid("body", "malformed");
+}
+
+#[tokio::test]
+async fn tokens_are_listed_revoked_and_reset_as_the_contract_says() {
+    let server = Server::start(|_| {}).await;
+    let list = json!({"tokens": [
+        {"agent_id": "alice", "token_prefix": "2feecf6e...", "issued_at": 5}
+    ]});
+    asked(&server, "GET /admin/tokens", TOKEN, "").await.expect(200, &list);
+    // Whoever it is, and even what can be nobody.
+    for (path, id) in [("bob", "bob"), ("a%2Fb", "a/b")] {
+        let request = format!("DELETE /admin/tokens/{path}");
+        let revoked = json!({"status": "revoked", "agent_id": id});
+        asked(&server, &request, TOKEN, "").await.expect(200, &revoked);
+    }
+    let answer = asked(&server, "POST /api/admin/agents/bob/reset-token", TOKEN, "").await;
+    let token = answer.body["token"].as_str().expect("a token").to_owned();
+    let hint = format!("Use with: node add-agent.js --rejoin --name bob --token {token}");
+    answer.expect(201, &json!({"agent_id": "bob", "token": token, "hint": hint}));
+    for id in ["known", "a%2Fb"] {
+        let request = format!("POST /api/admin/agents/{id}/reset-token");
+        let agent_id = id.replace("%2F", "/");
+        let missing = json!({"error": "agent_not_found", "agent_id": agent_id});
+        asked(&server, &request, TOKEN, "").await.expect(404, &missing);
+    }
 }

@@ -11,9 +11,9 @@
 use std::sync::Arc;
 
 use super::{StoreError, row};
-use crate::core::command::{Epoch, Name, TaskId};
+use crate::core::command::{Epoch, Name, TaskId, TokenDigest};
 use crate::core::limits::{Order, QueueSettings, Rate};
-use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
+use crate::core::record::{BodyKind, Record, Shelf, TaskRow, TokenRow};
 
 /// Version of the keys, and of the values that never had another layout.
 pub const FORMAT: u8 = 1;
@@ -43,13 +43,15 @@ pub enum Table {
     Schedule,
     /// What is set about queues.
     Queue,
+    /// Tokens of agents.
+    Token,
     /// Counters.
     Meta,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 9] = [
+    pub const ALL: [Table; 10] = [
         Table::TaskQueue,
         Table::TaskCompleted,
         Table::TaskDeadLetter,
@@ -58,6 +60,7 @@ impl Table {
         Table::TaskDedup,
         Table::Schedule,
         Table::Queue,
+        Table::Token,
         Table::Meta,
     ];
 
@@ -66,9 +69,10 @@ impl Table {
     pub const OF_ROWS: [Table; 3] = [Table::TaskCompleted, Table::TaskDeadLetter, Table::TaskQueue];
 
     /// The tables that a core is restored from.
-    pub const OF_START: [Table; 6] = [
+    pub const OF_START: [Table; 7] = [
         Table::Meta,
         Table::Queue,
+        Table::Token,
         Table::TaskDedup,
         Table::Schedule,
         Table::TaskDeadLetter,
@@ -93,6 +97,7 @@ impl Table {
             Table::TaskDedup => "task_dedup",
             Table::Schedule => "schedule",
             Table::Queue => "queue",
+            Table::Token => "token",
             Table::Meta => "broker_meta",
         }
     }
@@ -173,6 +178,14 @@ pub fn encode(record: &Record, mut each: impl FnMut(Write)) -> Result<(), StoreE
         Record::ScheduleRemoved { name } => {
             each(Write::Delete(Table::Schedule, name_key(name.as_str())));
         }
+        Record::Token(row) => {
+            let key = token_key(&row.digest);
+            let value = sealed(&key, FORMAT, &token_bytes(row));
+            each(Write::Put(Table::Token, key, value));
+        }
+        Record::TokenRevoked { digest } => {
+            each(Write::Delete(Table::Token, token_key(digest)));
+        }
         Record::Queue { queue, settings } => {
             let key = name_key(queue.as_str());
             if *settings == QueueSettings::default() {
@@ -212,6 +225,12 @@ pub fn decode(table: Table, key: &[u8], value: &[u8]) -> Result<Record, StoreErr
             let queue = queue.ok_or_else(|| damaged(table, key, "the key is no name".into()))?;
             let settings = settings_of(content).map_err(|reason| damaged(table, key, reason))?;
             Ok(Record::Queue { queue, settings })
+        }
+        Table::Token => {
+            let (_, content) = open(table, key, value)?;
+            let row = token_of(&key[1..], content);
+            row.map(|row| Record::Token(Box::new(row)))
+                .ok_or_else(|| damaged(table, key, "not a token".into()))
         }
         Table::Meta => {
             let (_, content) = open(table, key, value)?;
@@ -280,6 +299,38 @@ pub fn decode_expiry(key: &[u8]) -> Result<(u64, TaskId), StoreError> {
         (Some(wall_ms), Some(task)) => Ok((wall_ms, TaskId(task))),
         _ => Err(damaged(Table::TaskExpiry, key, "not 17 bytes".into())),
     }
+}
+
+fn token_key(digest: &TokenDigest) -> Vec<u8> {
+    [&[FORMAT], &digest.0[..]].concat()
+}
+
+/// Agent and prefix, each behind its length, then the time.
+fn token_bytes(row: &TokenRow) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(32);
+    for text in [row.agent.as_str(), &row.prefix] {
+        bytes.push(u8::try_from(text.len()).expect("names and prefixes are short"));
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    bytes.extend_from_slice(&row.issued_ms.to_le_bytes());
+    bytes
+}
+
+fn token_of(digest: &[u8], content: &[u8]) -> Option<TokenRow> {
+    let text = |bytes: &mut &[u8]| {
+        let (length, rest) = bytes.split_first()?;
+        let (text, rest) = rest.split_at_checked(usize::from(*length))?;
+        *bytes = rest;
+        std::str::from_utf8(text).ok().map(str::to_owned)
+    };
+    let mut rest = content;
+    let (agent, prefix) = (text(&mut rest)?, text(&mut rest)?);
+    Some(TokenRow {
+        digest: TokenDigest(digest.try_into().ok()?),
+        agent: Name::parse(&agent).ok()?,
+        prefix: prefix.into(),
+        issued_ms: u64::from_le_bytes(rest.try_into().ok()?),
+    })
 }
 
 /// Key of a name.

@@ -150,6 +150,10 @@ pub fn answer(outcome: &Result<Reply, Rejection>, names: &[Option<Name>]) -> Val
             flagged(json!({ "task": task.0, "seq": seq }), "duplicate", *duplicate)
         }
         Reply::Purged { tasks, left } => json!({ "tasks": tasks, "left": left }),
+        Reply::Token(found) => view::token(found),
+        Reply::Tokens(found) => view::tokens(found),
+        Reply::Identified { agent } => json!({ "agent": agent.as_str() }),
+        Reply::Revoked { agent, tokens } => json!({ "agent": agent.as_str(), "tokens": tokens }),
         Reply::Noted => json!({}),
     }
 }

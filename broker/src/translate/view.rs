@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::headers;
 use crate::core::command::{
     AfterEnd, AfterView, Answer, Missed, Name, Offer, Overlap, QuestionView, QueueView, Resource,
-    Schedule, ScheduleView, State, TaskEvent, TaskId, TaskView, When, Why,
+    Schedule, ScheduleView, State, TaskEvent, TaskId, TaskView, TokenView, When, Why,
 };
 
 /// Everything about a task.
@@ -270,6 +270,22 @@ pub fn queue(view: &QueueView) -> Value {
 #[must_use]
 pub fn queues(views: &[QueueView]) -> Value {
     json!({ "queues": views.iter().map(queue).collect::<Vec<Value>>() })
+}
+
+/// A token, as far as anybody may know it.
+#[must_use]
+pub fn token(view: &TokenView) -> Value {
+    json!({
+        "agent": view.agent.as_str(),
+        "prefix": *view.prefix,
+        "issued_ms": view.issued_ms,
+    })
+}
+
+/// Several tokens.
+#[must_use]
+pub fn tokens(views: &[TokenView]) -> Value {
+    json!({ "tokens": views.iter().map(token).collect::<Vec<Value>>() })
 }
 
 /// Everything about a schedule.

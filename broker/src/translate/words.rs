@@ -60,6 +60,12 @@ pub fn answer(out: &mut Vec<u8>, tag: &str, outcome: &Result<Reply, Rejection>) 
             write_if(&mut line, "duplicate", *duplicate);
         }
         Reply::Purged { tasks, left } => write(&mut line, &[("tasks", tasks), ("left", left)]),
+        Reply::Token(found) => return body(out, tag, &view::token(found)),
+        Reply::Tokens(found) => return body(out, tag, &view::tokens(found)),
+        Reply::Identified { agent } => write(&mut line, &[("agent", agent)]),
+        Reply::Revoked { agent, tokens } => {
+            write(&mut line, &[("agent", agent), ("tokens", tokens)]);
+        }
         Reply::Noted => {}
     }
     encode::words(out, &[&line], None);

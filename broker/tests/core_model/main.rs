@@ -25,8 +25,8 @@
 //! number of requests, `CORE_MODEL_SECONDS` the time (`make soak`), `CORE_MODEL_FIRST` the first
 //! seed.
 //!
-//! Not in the alphabet: schedules (they have tests of their own) and lists (they are read beside
-//! the loop). Which key of a fair queue goes first is not judged; the backlog's tests count shares.
+//! Not in the alphabet: schedules and tokens (they have tests of their own) and lists (they are read
+//! beside the loop). Which key of a fair queue goes first is not judged; the backlog's tests count shares.
 //!
 //! # What it is worth
 //!

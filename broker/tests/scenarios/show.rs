@@ -56,6 +56,8 @@ fn persisted(record: &Record) -> String {
             format!("schedule {} fired={}{last}", row.schedule.name, row.fired)
         }
         Record::ScheduleRemoved { name } => format!("schedule {name} removed"),
+        Record::Token(row) => format!("token {}... of {}", row.prefix, row.agent),
+        Record::TokenRevoked { digest } => format!("revoked {digest:?}"),
         Record::Queue { queue, settings } => {
             let mut out = format!("queue {queue} paused={}", settings.paused);
             if let Some(max) = settings.leases_max {
@@ -173,6 +175,11 @@ fn edge_text(task: u64, on: AfterEnd, is_blocked: bool) -> String {
 pub(crate) fn outcome_text(outcome: &Result<Reply, Rejection>) -> String {
     match outcome {
         Err(rejection) => format!("{}: {rejection}", rejection.code()),
+        Ok(
+            Reply::Token(_) | Reply::Tokens(_) | Reply::Identified { .. } | Reply::Revoked { .. },
+        ) => {
+            unreachable!("no scenario asks for tokens")
+        }
         Ok(Reply::Submitted(kept)) => format!("submitted {}", submitted(kept)),
         Ok(Reply::SubmittedBatch(kept)) => {
             let kept = kept.iter().map(submitted).collect::<Vec<_>>();

@@ -16,6 +16,7 @@ mod placement;
 mod rejection;
 mod schedule;
 mod submit;
+mod token;
 mod view;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use self::submit::{
     After, AfterEnd, AfterTask, Dedup, DedupMode, LabelOp, LabelTest, LeaseLimit, Patience,
     RateLimit, Spec, Start, Submit,
 };
+pub use self::token::{Issue, IssueToken, TokenDigest, TokenView};
 pub use self::view::{
     AfterView, Answer, DeadReason, Failure, Progress, QuestionView, QueueCounts, QueueView,
     SessionView, State, TaskEvent, TaskView, Why,
@@ -214,6 +216,20 @@ pub enum Command {
     },
     /// Look at tasks in the order of their ids. Read from the store, beside the core.
     List(List),
+    /// Keep a new token of an agent.
+    IssueToken(Box<IssueToken>),
+    /// Take all tokens of an agent away. Sessions that came in with one go on.
+    RevokeTokens {
+        /// Whose.
+        agent: Name,
+    },
+    /// Say whose token it is.
+    Identify {
+        /// Of the token that was shown.
+        digest: TokenDigest,
+    },
+    /// Look at all tokens, as far as anybody may know them.
+    ListTokens,
     /// Cancel and forget the tasks of a queue that nobody holds.
     Purge {
         /// Which queue.
@@ -287,19 +303,17 @@ impl Command {
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         match self {
-            Command::Submit(submit) => submit.payload.len(),
+            Command::Submit(submit) => submit.body_bytes(),
             Command::Answer { value, .. } => value.len(),
             Command::SetSchedule(schedule) => schedule.payload.len(),
-            Command::SubmitBatch(batch) => batch.iter().map(|submit| submit.payload.len()).sum(),
+            Command::SubmitBatch(batch) => batch.iter().map(Submit::body_bytes).sum(),
             Command::Lease(LeaseOp { action, .. }) => match action {
                 Action::Decline { reason, .. } => reason.len(),
                 Action::Progress { data, .. } | Action::Checkpoint { data, .. } => data.len(),
                 Action::Complete { result } | Action::CancelAck { result } => result.len(),
                 Action::Fail { error, .. } => error.len(),
                 Action::Park(park) => park.questions.iter().map(|one| one.text.len()).sum(),
-                Action::Spawn(spawn) => {
-                    spawn.children.iter().map(|child| child.payload.len()).sum()
-                }
+                Action::Spawn(spawn) => spawn.children.iter().map(Submit::body_bytes).sum(),
                 Action::Accept
                 | Action::Busy { .. }
                 | Action::Extend { .. }
@@ -420,6 +434,22 @@ pub enum Reply {
         /// Left.
         left: u64,
     },
+    /// The token is kept.
+    Token(TokenView),
+    /// So many tokens of an agent are valid no more.
+    Revoked {
+        /// Whose.
+        agent: Name,
+        /// How many it had.
+        tokens: usize,
+    },
+    /// Whose token it is.
+    Identified {
+        /// The agent.
+        agent: Name,
+    },
+    /// All tokens, agent by agent, oldest first.
+    Tokens(Vec<TokenView>),
     /// Nothing to say.
     Noted,
 }

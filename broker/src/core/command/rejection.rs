@@ -125,6 +125,24 @@ pub enum Rejection {
         /// The name asked for.
         name: Name,
     },
+    /// Somebody has a token of this agent already.
+    #[error("agent {agent} has a token already")]
+    AgentExists {
+        /// Which.
+        agent: Name,
+    },
+    /// Nobody has a token of this agent.
+    #[error("there is no agent {agent} with a token")]
+    NoAgent {
+        /// The name asked for.
+        agent: Name,
+    },
+    /// The token is not valid.
+    #[error("the token is not valid")]
+    NoToken,
+    /// The token was issued before.
+    #[error("the token was issued before; make another")]
+    TokenInUse,
     /// A bound would be exceeded.
     #[error("{what} would be more than {max}, which is the limit")]
     LimitReached {
@@ -240,6 +258,10 @@ impl Rejection {
             Rejection::OtherVersion { .. } => "other_version",
             Rejection::NoQueue { .. } => "no_queue",
             Rejection::NoSchedule { .. } => "no_schedule",
+            Rejection::AgentExists { .. } => "agent_exists",
+            Rejection::NoAgent { .. } => "no_agent",
+            Rejection::NoToken => "no_token",
+            Rejection::TokenInUse => "token_in_use",
             Rejection::LimitReached { .. } => "limit_reached",
             Rejection::InvalidState { .. } => "invalid_state",
             Rejection::StaleGeneration { .. } => "stale_generation",

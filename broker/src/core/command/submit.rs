@@ -53,6 +53,14 @@ pub struct Spec {
     pub has_headers: bool,
 }
 
+impl Submit {
+    /// Bytes that are kept beside its row.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.payload.len() + self.headers.as_ref().map_or(0, |headers| headers.len())
+    }
+}
+
 impl Spec {
     /// What of its agent's capacity a task uses; nothing, mostly.
     #[must_use]

@@ -4,12 +4,12 @@ use super::*;
 use crate::core::command::{
     AfterEnd, Assign, DeadReason, DedupMode, Failure, Generation, LabelOp, LabelTest, LeaseLimit,
     Missed, Overlap, ParkTimeout, Patience, Placement, Preference, RateLimit, Resource, Schedule,
-    Spec, State, When,
+    Spec, State, TokenDigest, When,
 };
 use crate::core::cron::Cron;
 use crate::core::record::{
     Asked, Cancelling, DedupRow, Details, Edge, End, EndVerb, Ending, Holder, LeaseEnd, Parent,
-    Parking, Phase, ScheduleRow, Span, Wait, Window,
+    Parking, Phase, ScheduleRow, Span, TokenRow, Wait, Window,
 };
 
 fn name(text: &str) -> Name {
@@ -241,6 +241,11 @@ fn keys_settings_and_counters_are_read_as_they_were_written() {
         DedupMode::UntilDone,
         DedupMode::WhileRunning,
     ];
+    let token = |agent, prefix: &str| {
+        let (digest, prefix) = (TokenDigest([200; 32]), prefix.into());
+        let row = TokenRow { digest, agent: name(agent), prefix, issued_ms: u64::MAX };
+        Record::Token(Box::new(row))
+    };
     let mut records: Vec<Record> =
         modes.into_iter().map(|mode| Record::Dedup(dedup(mode, None))).collect();
     let ended = State::ALL.map(|state| (state, Generation(9)));
@@ -267,6 +272,7 @@ fn keys_settings_and_counters_are_read_as_they_were_written() {
     let Record::Schedule(mut late) = schedule(every, Missed::Skip, Overlap::Replace) else {
         unreachable!("made above");
     };
+    records.extend([token("alice", "2feecf6e"), token(&"a".repeat(64), "")]);
     Arc::make_mut(&mut late.schedule).spec = Spec::clone(&late_row().spec);
     records.push(Record::Schedule(late));
     records.push(settings(true, None, None));

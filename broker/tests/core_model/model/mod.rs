@@ -212,6 +212,10 @@ impl Model {
             Command::Edit { task, version, change } => self.edit(*task, *version, change),
             Command::Why { task } => self.why(*task),
             Command::SetSchedule(_)
+            | Command::IssueToken(_)
+            | Command::RevokeTokens { .. }
+            | Command::Identify { .. }
+            | Command::ListTokens
             | Command::ShowSchedule { .. }
             | Command::ListSchedules { .. }
             | Command::RemoveSchedule { .. }

@@ -1,0 +1,80 @@
+//! A body, field by field: the mistakes of all of them are told at once.
+
+use serde_json::{Map, Value};
+
+use super::error::{FieldError, HttpError};
+
+/// Enough of a value to recognise it by: the legacy contract's 8.1.
+const EXCERPT_CHARS: usize = 50;
+
+/// A body being read. Where a field is wrong, the mistake is noted and a default goes on.
+pub(super) struct Form<'a> {
+    fields: &'a Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl<'a> Form<'a> {
+    /// The body with these fields.
+    pub(super) fn new(fields: &'a Map<String, Value>) -> Form<'a> {
+        Form { fields, errors: Vec::new() }
+    }
+
+    /// Whether nothing is wrong so far.
+    pub(super) fn is_clean(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// All that is wrong, if anything is.
+    pub(super) fn finish(self) -> Result<(), HttpError> {
+        if self.errors.is_empty() { Ok(()) } else { Err(HttpError::Invalid(self.errors)) }
+    }
+
+    /// The value of `name`, unless it is absent or null.
+    pub(super) fn field(&self, name: &str) -> Option<&'a Value> {
+        self.fields.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Note a value of another type.
+    pub(super) fn wrong_type(&mut self, field: &str, want: &str, value: &Value) {
+        let have = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "float",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let shown = match value {
+            Value::String(text) => excerpt(text),
+            Value::Array(_) | Value::Object(_) => Value::Null,
+            scalar => scalar.clone(),
+        };
+        let value = (!shown.is_null()).then_some(shown);
+        self.refuse(field, "wrong_type", format!("expected {want}, got {have}"), value);
+    }
+
+    /// Note a mistake.
+    pub(super) fn refuse(
+        &mut self,
+        field: &str,
+        error: &'static str,
+        detail: String,
+        value: Option<Value>,
+    ) {
+        self.errors.push(FieldError { field: field.to_owned(), error, detail, value });
+    }
+}
+
+/// What is said of something that is too long.
+pub(super) fn too_long(most: usize, unit: &str) -> String {
+    format!("exceeds maximum length of {most} {unit}")
+}
+
+/// `text`, or its beginning and dots.
+pub(super) fn excerpt(text: &str) -> Value {
+    match text.char_indices().nth(EXCERPT_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]).into(),
+        None => text.into(),
+    }
+}
