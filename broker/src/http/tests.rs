@@ -688,6 +688,11 @@ async fn registering_gives_all_that_is_needed_to_connect() {
     answer.expect(201, &expected);
     let answer = asked(&server, "POST /api/onboard/register", "", r#"{"agent_id":"known"}"#).await;
     answer.expect(409, &json!({"error": "agent_id already registered"}));
+    // One that is an admin gets its token from the operator.
+    let body = r#"{"agent_id":"root"}"#;
+    let answer = asked(&server, "POST /api/onboard/register", "", body).await;
+    assert_eq!((answer.status, &answer.body["error"]), (403, &json!("admin_only")), "{answer:?}");
+    assert_eq!(asked(&server, "POST /admin/tokens", TOKEN, body).await.status, 201);
 }
 
 #[tokio::test]

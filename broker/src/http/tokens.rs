@@ -24,6 +24,10 @@ pub(super) async fn register<D: DurableCalls>(
     PublicBody(fields): PublicBody,
 ) -> Result<Response, HttpError> {
     let agent = agent(&fields)?;
+    // Whoever came first would be an admin.
+    if state.admins.contains(&agent) {
+        return Err(HttpError::AdminOnly);
+    }
     let token = keep(&state, agent.clone(), Issue::First).await?;
     // As the client called it: it may be another name than the one that is listened on.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
