@@ -65,8 +65,9 @@ impl Rates {
     fn gate(&mut self, limit: &RateLimit) -> &mut Gate {
         if !self.gates.contains_key(limit) {
             let mut gate = Gate::default();
+            // Not a window full of grants: they would take memory for every rate that waits.
             if let Some(started) = self.spent(limit) {
-                gate.window = RateWindow::spent(limit.rate, started);
+                gate.shut_until = started.after(limit.rate.period_ms);
                 gate.review(limit, self.now);
             }
             self.gates.insert(limit.clone(), gate);
