@@ -34,6 +34,22 @@ impl<'a> Form<'a> {
         self.fields.get(name).filter(|value| !value.is_null())
     }
 
+    /// The items of the list `name`, of at most so many; none if it is absent or wrong.
+    pub(super) fn list(&mut self, name: &str, most: usize) -> &'a [Value] {
+        match self.field(name) {
+            None => &[],
+            Some(Value::Array(list)) if list.len() <= most => list,
+            Some(Value::Array(_)) => {
+                self.refuse(name, "too_long", too_long(most, "items"), None);
+                &[]
+            }
+            Some(other) => {
+                self.wrong_type(name, "array", other);
+                &[]
+            }
+        }
+    }
+
     /// Note a value of another type.
     pub(super) fn wrong_type(&mut self, field: &str, want: &str, value: &Value) {
         let have = match value {

@@ -167,18 +167,7 @@ impl Form<'_> {
     /// Sorted, without duplicates. An item is a name, or an object with one.
     fn capabilities(&mut self) -> Vec<Name> {
         const FIELD: &str = "needed_capabilities";
-        let list = match self.field(FIELD) {
-            None => return Vec::new(),
-            Some(Value::Array(list)) => list,
-            Some(other) => {
-                self.wrong_type(FIELD, "array", other);
-                return Vec::new();
-            }
-        };
-        if list.len() > CAPABILITIES_MAX {
-            self.refuse(FIELD, "too_long", too_long(CAPABILITIES_MAX, "items"), None);
-            return Vec::new();
-        }
+        let list = self.list(FIELD, CAPABILITIES_MAX);
         let mut names = BTreeSet::new();
         for (index, item) in list.iter().enumerate() {
             let field = format!("{FIELD}[{index}]");
@@ -260,18 +249,7 @@ impl Form<'_> {
     /// that is led on, as in the hub.
     fn depends_on(&mut self) -> Vec<After> {
         const FIELD: &str = "depends_on";
-        let list = match self.field(FIELD) {
-            None => return Vec::new(),
-            Some(Value::Array(list)) => list,
-            Some(other) => {
-                self.wrong_type(FIELD, "array", other);
-                return Vec::new();
-            }
-        };
-        if list.len() > EDGES_MAX {
-            self.refuse(FIELD, "too_long", too_long(EDGES_MAX, "items"), None);
-            return Vec::new();
-        }
+        let list = self.list(FIELD, EDGES_MAX);
         let mut after = Vec::with_capacity(list.len());
         for (index, item) in list.iter().enumerate() {
             let field = format!("{FIELD}[{index}]");

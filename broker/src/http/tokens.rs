@@ -79,8 +79,7 @@ pub(super) async fn revoke<D: DurableCalls>(
     caller: Caller,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, HttpError> {
-    let Path(id) = id.map_err(|_| HttpError::NotFound)?;
-    caller.admin_or(&id)?;
+    let id = own_or_any(id, &caller)?;
     // What is no name has no tokens.
     if let Ok(agent) = Name::parse(&id) {
         state.durable.call(Command::RevokeTokens { agent }).await?;
@@ -94,12 +93,21 @@ pub(super) async fn reset<D: DurableCalls>(
     caller: Caller,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, HttpError> {
-    let Path(id) = id.map_err(|_| HttpError::NotFound)?;
-    caller.admin_or(&id)?;
+    let id = own_or_any(id, &caller)?;
     let agent = Name::parse(&id).map_err(|_| HttpError::AgentNotFound(id.clone()))?;
     let token = keep(&state, agent, Issue::InPlaceOfAll).await?;
     let hint = format!("Use with: node add-agent.js --rejoin --name {id} --token {token}");
     Ok(reply(StatusCode::CREATED, &json!({"agent_id": id, "token": token, "hint": hint})))
+}
+
+/// The agent of the path, if it is the caller's own or the caller may do this for all.
+fn own_or_any(
+    id: Result<Path<String>, PathRejection>,
+    caller: &Caller,
+) -> Result<String, HttpError> {
+    let Path(id) = id.map_err(|_| HttpError::NotFound)?;
+    caller.admin_or(&id)?;
+    Ok(id)
 }
 
 /// Make a token and keep what the broker may know of it.
