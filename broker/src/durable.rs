@@ -13,20 +13,21 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-pub use self::audience::PushTo;
 use self::audience::{Audience, Change, Watch};
+pub use self::audience::{Heard, PushTo};
 use crate::commit::clock::Clock;
 use crate::commit::turn::Voice;
 use crate::commit::{self, SendError};
 use crate::core::command::{
-    Command, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent, TaskId, WatchId,
+    Command, Destination, Message, MessageCommand, News, PresenceEvent, Push, Rejection, Reply,
+    Request, RequestId, SessionId, TaskEvent, TaskId, WatchId,
 };
 use crate::core::limits::CoreConfig;
 use crate::net::Outlet;
 use crate::reads::Reads;
 use crate::routing::{Dispatch, EVENT_PREFIX, Router};
 use crate::store::{Store, StoreError};
-use crate::translate::{TaskNames, json, words};
+use crate::translate::{TaskNames, json, message, words};
 
 /// A handle to the durable plane for the doors; clones are the same plane.
 #[derive(Clone)]
@@ -183,6 +184,11 @@ impl Durable {
         let id = self.new_id();
         let change = match (&mut command, push_to) {
             (Command::Attach(_), Some(push_to)) => Change::Attaches(session, push_to),
+            (Command::Message(command), Some(PushTo::Queue(queue)))
+                if matches!(**command, MessageCommand::Join(_)) =>
+            {
+                Change::Joins(session, queue)
+            }
             (Command::Take(_), Some(push_to)) => {
                 // Until the answer, which may take long, others may have to be told of already.
                 self.waiting.audience.lock().takes(session, push_to.clone());
@@ -323,7 +329,37 @@ impl Voice for Doors {
             Some(PushTo::Subject { subject }) => {
                 self.dispatch.announce(&subject, json::push(&push).to_string().as_bytes());
             }
+            Some(PushTo::Queue(queue)) => {
+                let mut audience = self.waiting.audience.lock();
+                if queue.try_send(Heard::Push(push)).is_err() {
+                    audience.close(session);
+                }
+            }
             None => {}
+        }
+    }
+
+    fn tell(&mut self, session: SessionId, news: News) {
+        self.waiting.audience.lock().tell(session, news);
+    }
+
+    fn posted(&mut self, message: Arc<Message>) {
+        // What is for one agent is for nobody else.
+        let subject = match &message.post.to {
+            Destination::Agent(_) => return,
+            Destination::Broadcast { .. } => format!("{EVENT_PREFIX}BROADCAST"),
+            Destination::Channel(channel) => format!("{EVENT_PREFIX}CHANNEL.{channel}"),
+        };
+        if self.dispatch.is_wanted(&subject) {
+            let text = serde_json::Value::Object(message::message(&message)).to_string();
+            self.dispatch.announce(&subject, text.as_bytes());
+        }
+    }
+
+    fn presence(&mut self, event: PresenceEvent) {
+        let subject = format!("{EVENT_PREFIX}PRESENCE");
+        if self.dispatch.is_wanted(&subject) {
+            self.dispatch.announce(&subject, message::presence(&event).to_string().as_bytes());
         }
     }
 

@@ -4,7 +4,7 @@
 use agentcom_tests::{Answer, Broker, Options, QUIET, oracle};
 use serde_json::{Value, json};
 
-const JSON: &str = "Content-Type: application/json\r\n";
+pub(crate) const JSON: &str = "Content-Type: application/json\r\n";
 
 /// A broker; `None` where nats-server stands in for it.
 fn broker() -> Option<Broker> {
@@ -20,7 +20,7 @@ fn submit(broker: &Broker, body: &str) -> Answer {
 
 /// The request is refused with `status`, because of `field` and as this kind of mistake.
 #[track_caller]
-fn expect_invalid(answer: &Answer, status: u16, field: &str, error: &str) {
+pub(crate) fn expect_invalid(answer: &Answer, status: u16, field: &str, error: &str) {
     let body = answer.json();
     assert_eq!(
         (answer.status, &body["error"]),
@@ -216,7 +216,7 @@ fn requests_that_are_two_requests_to_somebody_else_are_refused() {
 
 /// Register an agent; the header that its token makes.
 #[track_caller]
-fn register(broker: &Broker, agent: &str) -> (String, String) {
+pub(crate) fn register(broker: &Broker, agent: &str) -> (String, String) {
     let body = json!({ "agent_id": agent }).to_string();
     let answer = broker.http_post("/api/onboard/register", JSON, &body);
     assert_eq!(answer.status, 201, "{answer:?}");

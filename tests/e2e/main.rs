@@ -7,5 +7,6 @@ mod crash;
 mod descriptors;
 mod http;
 mod lifecycle;
+mod messages;
 mod tasks;
 mod wire;

@@ -16,8 +16,8 @@ use hashbrown::HashMap;
 use super::Counters;
 use crate::core::Core;
 use crate::core::command::{
-    Command, Effect, Now, Offer, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent,
-    TaskId, TaskView, Tick,
+    Command, Effect, Found, Message, MessageReply, News, Now, Offer, PresenceEvent, Push,
+    Rejection, Reply, Request, RequestId, SessionId, TaskEvent, TaskId, TaskView, Tick,
 };
 use crate::core::limits::CoreConfig;
 use crate::core::record::{BodyKind, Record, TaskRow};
@@ -32,6 +32,18 @@ pub trait Voice: Send {
     fn deliver(&mut self, session: SessionId, push: Push);
     /// Publish an event.
     fn event(&mut self, event: TaskEvent);
+    /// Tell the agent that is here through a session.
+    fn tell(&mut self, session: SessionId, news: News) {
+        let _ = (session, news);
+    }
+    /// Publish that a message was sent.
+    fn posted(&mut self, message: Arc<Message>) {
+        let _ = message;
+    }
+    /// Publish who came or went.
+    fn presence(&mut self, event: PresenceEvent) {
+        let _ = event;
+    }
     /// The turn is over; wake whoever got something.
     fn flush(&mut self);
     /// An offer was not delivered because its payload could not be read; it will expire.
@@ -103,6 +115,14 @@ impl Batch {
             | Record::ScheduleRemoved { .. }
             | Record::Token(_)
             | Record::TokenRevoked { .. }
+            | Record::Message(_)
+            | Record::MessageDropped { .. }
+            | Record::MessageIdBound(_)
+            | Record::Mail { .. }
+            | Record::MailDropped { .. }
+            | Record::Channel(_)
+            | Record::Subscribed { .. }
+            | Record::Unsubscribed { .. }
             | Record::Queue { .. } => {}
         }
         self.records.push(record);
@@ -304,7 +324,10 @@ impl<S: Store, O: Voice> Committer<S, O> {
                     self.voice.reply(request, outcome);
                 }
                 Effect::Deliver { session, push } => self.deliver(session, push),
+                Effect::Tell { session, news } => self.voice.tell(session, news),
                 Effect::Event(event) => self.voice.event(event),
+                Effect::Posted(message) => self.voice.posted(message),
+                Effect::Presence(event) => self.voice.presence(event),
             }
         }
         self.batch.releases = releases;
@@ -359,8 +382,31 @@ impl<S: Store, O: Voice> Committer<S, O> {
                 });
                 Ok(Reply::Taken(offers))
             }
+            Ok(Reply::Message(mut reply)) => {
+                if let MessageReply::Found(found) | MessageReply::Thread { found, .. } = &mut *reply
+                {
+                    self.fetch(found)?;
+                }
+                Ok(Reply::Message(reply))
+            }
             outcome => outcome,
         }
+    }
+
+    /// Messages leave the core as numbers.
+    fn fetch(&mut self, found: &mut Found) -> Result<(), Rejection> {
+        for id in &found.ids {
+            let bytes = self.batch.shown_bytes;
+            if bytes > TURN_SHOWN_BYTES_MAX {
+                return Err(Rejection::Busy { requests: 0, bytes });
+            }
+            let message = self.store.message(*id).map_err(|error| self.unreadable(&error))?;
+            // One that was dropped in this turn is not missed by anybody.
+            let Some(message) = message else { continue };
+            self.batch.shown_bytes += message.post.payload.len();
+            found.messages.push(Arc::new(message));
+        }
+        Ok(())
     }
 
     fn show(&mut self, view: &mut TaskView) -> Result<(), Rejection> {

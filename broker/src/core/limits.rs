@@ -214,6 +214,28 @@ pub const TOKENS_MAX: usize = 100_000;
 /// Most tokens of one agent. 64: one for each place that it runs in.
 pub const AGENT_TOKENS_MAX: usize = 64;
 
+/// Messages that wait in one mailbox; the oldest one has to go for a newer one. 100, as in the
+/// legacy hub: whoever stays away for longer has to catch up in another way.
+pub const MAILBOX_MESSAGES_MAX: usize = 100;
+
+/// How long a message waits in a mailbox unless it is set otherwise. 7 days, as in the legacy hub.
+pub const MAILBOX_KEEP_MS: u64 = 7 * 24 * 3_600_000;
+
+/// Mailboxes in which something waits. 100,000: one for each agent that can have a token.
+pub const MAILBOXES_MAX: usize = 100_000;
+
+/// Messages that the history remembers. 10,000, as in the legacy hub: about 2 MB of memory.
+pub const HISTORY_MESSAGES_MAX: usize = 10_000;
+
+/// Messages that a channel remembers. 200, as in the legacy hub.
+pub const CHANNEL_MESSAGES_MAX: usize = 200;
+
+/// Most channels. 1,000: their histories then take some 40 MB of memory at most.
+pub const CHANNELS_MAX: usize = 1_000;
+
+/// Most subscribers of a channel. 10,000: each message to it is as many entries of mailboxes.
+pub const SUBSCRIBERS_MAX: usize = 10_000;
+
 /// Most children of one task.
 pub const CHILDREN_MAX: usize = 10_000;
 

@@ -8,10 +8,11 @@
 //!            backlog     which task goes next?               agent   who could take it?
 //!            lane        tasks alike, in order               eligible  who could do what at all?
 //!            queue       what is set, how many stand where?  dedup   was it submitted before?
-//!            token       who may come in as which agent?
+//!            token       who may come in as which agent?     presence  who is here?
+//!            messages    which are kept, and answer which?   mailbox, channel  what waits where?
 //!            deadlines   when is something due?              limits  every number, with its reason
 //!   halves   submit, depend, schedule, matching, lease, connect, take, park, timers, cancel,
-//!            edit, dead, watch, why, manage, identify, restore
+//!            edit, dead, watch, why, manage, identify, post, restore
 //! ```
 //!
 //! No clock, no randomness, no I/O and no locks: time comes in with the request, and the same
@@ -32,6 +33,7 @@ mod agent;
 mod backlog;
 mod bits;
 mod cancel;
+mod channel;
 pub mod command;
 mod connect;
 pub mod cron;
@@ -47,9 +49,13 @@ mod lane;
 mod lease;
 pub mod limits;
 mod live;
+mod mailbox;
 mod manage;
 mod matching;
+mod messages;
 mod park;
+mod post;
+mod presence;
 mod queue;
 mod rate;
 pub mod record;
@@ -69,9 +75,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use self::agent::Agents;
 use self::backlog::{Backlog, LaneId};
+use self::channel::Channels;
 use self::command::{
-    Action, Command, Effect, Epoch, Name, Now, Progress, Push, QueueCounts, Rejection, Reply,
-    Request, RequestId, SessionId, State, TaskEvent, TaskId, Tick,
+    Action, Command, Effect, Epoch, MessageId, Name, Now, Progress, Push, QueueCounts, Rejection,
+    Reply, Request, RequestId, SessionId, State, TaskEvent, TaskId, Tick,
 };
 use self::deadlines::Deadlines;
 use self::dedup::Dedups;
@@ -79,7 +86,10 @@ use self::depend::{Dependents, Ended};
 use self::eligible::Eligible;
 use self::limits::CoreConfig;
 use self::live::{Live, event_bytes};
+use self::mailbox::Mailboxes;
+use self::messages::Messages;
 use self::park::Children;
+use self::presence::Presence;
 use self::queue::Queues;
 use self::record::{Ending, Phase, Record, TaskRow};
 use self::schedule::Schedules;
@@ -117,6 +127,10 @@ pub struct Core {
     audience: Audience,
     schedules: Schedules,
     tokens: Tokens,
+    messages: Messages,
+    mailboxes: Mailboxes,
+    channels: Channels,
+    presence: Presence,
     deadlines: Deadlines<Tick, Timer>,
     /// Deadlines of the wall clock.
     wall_deadlines: Deadlines<u64, WallTimer>,
@@ -129,6 +143,13 @@ pub struct Core {
     /// The next epoch to give out, and the bound that is covered by a record.
     next_epoch: Epoch,
     epoch_bound: Epoch,
+    /// The same for messages.
+    next_message: MessageId,
+    message_id_bound: MessageId,
+    /// How long a message may wait in a mailbox.
+    mailbox_keep_ms: u64,
+    /// Mailboxes will be looked at for what is too old.
+    evict_armed: bool,
     /// When the wall clock is looked at next for tasks to forget.
     retire_armed: Option<u64>,
     /// What the core's own time line showed when this process started at tick 0.
@@ -165,6 +186,10 @@ impl Core {
             audience: Audience::default(),
             schedules: Schedules::default(),
             tokens: Tokens::default(),
+            messages: Messages::default(),
+            mailboxes: Mailboxes::default(),
+            channels: Channels::default(),
+            presence: Presence::default(),
             deadlines: Deadlines::new(),
             wall_deadlines: Deadlines::new(),
             now: Now::default(),
@@ -172,6 +197,10 @@ impl Core {
             task_id_bound: TaskId(1),
             next_epoch: Epoch(1),
             epoch_bound: Epoch(1),
+            next_message: MessageId(1),
+            message_id_bound: MessageId(1),
+            mailbox_keep_ms: limits::MAILBOX_KEEP_MS,
+            evict_armed: false,
             retire_armed: None,
             virtual_start_ms: 0,
             filled: Vec::new(),
@@ -264,6 +293,12 @@ impl Core {
         self.queues.totals()
     }
 
+    /// How many messages have a place somewhere.
+    #[must_use]
+    pub fn messages_kept(&self) -> usize {
+        self.messages.len()
+    }
+
     /// Requests that wait for work or for the end of a task.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -312,10 +347,12 @@ impl Core {
             Command::Attach(attach) => self.attach(attach, now),
             Command::Leave { session } => {
                 self.leave(session, now);
+                self.part(session);
                 Ok(Reply::Noted)
             }
             Command::Detach { session } => {
                 self.leave(session, now);
+                self.part(session);
                 self.forget_audience(session);
                 Ok(Reply::Noted)
             }
@@ -341,6 +378,7 @@ impl Core {
             Command::RevokeTokens { agent } => Ok(self.revoke_tokens(agent)),
             Command::Identify { digest } => self.identify(&digest),
             Command::ListTokens => Ok(self.list_tokens()),
+            Command::Message(command) => self.message_command(*command, now),
             Command::Peek { queue, limit } => Ok(self.peek(&queue, limit)),
             Command::Purge { queue, limit } => Ok(self.purge(&queue, limit, now)),
         }

@@ -10,8 +10,9 @@
 use std::sync::{Arc, LazyLock};
 
 use super::command::{
-    AfterEnd, AfterView, DeadReason, DedupMode, Epoch, Failure, Generation, Name, ParkTimeout,
-    QuestionView, Schedule, Spec, State, TaskId, TaskView, TokenDigest,
+    AfterEnd, AfterView, DeadReason, DedupMode, Epoch, Failure, Generation, Message, MessageId,
+    Name, NewChannel, ParkTimeout, QuestionView, Schedule, Spec, State, TaskId, TaskView,
+    TokenDigest,
 };
 use super::limits::QueueSettings;
 
@@ -79,6 +80,49 @@ pub enum Record {
         /// Of the token.
         digest: TokenDigest,
     },
+    /// A message, as long as it has a place somewhere.
+    Message(Arc<Message>),
+    /// It has none any more.
+    MessageDropped {
+        /// Which.
+        message: MessageId,
+    },
+    /// The same as [`Record::TaskIdBound`], of messages.
+    MessageIdBound(MessageId),
+    /// A message waits in a mailbox.
+    Mail {
+        /// Whose.
+        agent: Name,
+        /// Which.
+        message: MessageId,
+        /// Wall clock when it was sent.
+        sent_ms: u64,
+    },
+    /// It waits there no more.
+    MailDropped {
+        /// Whose.
+        agent: Name,
+        /// Which.
+        message: MessageId,
+    },
+    /// A channel.
+    Channel(Box<ChannelRow>),
+    /// Somebody listens to a channel.
+    Subscribed {
+        /// Which.
+        channel: Name,
+        /// Who.
+        agent: Name,
+        /// As the how manieth.
+        order: u64,
+    },
+    /// It does so no more.
+    Unsubscribed {
+        /// Which.
+        channel: Name,
+        /// Who.
+        agent: Name,
+    },
     /// What was set about a queue; the defaults are not kept.
     Queue {
         /// Which.
@@ -86,6 +130,15 @@ pub enum Record {
         /// All of it.
         settings: QueueSettings,
     },
+}
+
+/// A channel, without who listens and what was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelRow {
+    /// As it was made.
+    pub made: NewChannel,
+    /// Wall clock when.
+    pub created_ms: u64,
 }
 
 /// A token, without what makes it one.

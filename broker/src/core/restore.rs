@@ -9,9 +9,11 @@
 
 use super::Core;
 use super::backlog::band_offset_ms;
-use super::command::{Now, TaskId};
+use super::command::{Destination, Message, MessageId, Now, TaskId};
 use super::limits::CoreConfig;
 use super::live::Due;
+use super::mailbox::Mail;
+use super::post::Learnt;
 use super::record::{Holder, Phase, Record, TaskRow};
 use super::task::Task;
 use super::timers::Timer;
@@ -31,6 +33,7 @@ impl Core {
         let mut core = Core::new(config);
         core.now = now;
         core.backlog.tell_time(now.tick);
+        let mut learnt = Learnt::default();
         load(&mut |record| match record {
             Record::Task(row) => core.restore_task(*row, now),
             Record::TaskIdBound(bound) => core.skip_ids(bound),
@@ -42,7 +45,19 @@ impl Core {
             }
             Record::Schedule(row) => core.learn_schedule(*row),
             Record::Token(row) => core.tokens.insert(*row),
+            Record::Message(message) => core.learn_message(&message, &mut learnt),
+            Record::MessageIdBound(bound) => core.next_message = core.next_message.max(bound),
+            Record::Mail { agent, message, sent_ms } => {
+                core.mailboxes.learn(&agent, Mail { message, sent_ms });
+            }
+            Record::Channel(row) => core.channels.insert(row.made, row.created_ms),
+            Record::Subscribed { channel, agent, order } => {
+                learnt.subscribers.push((channel, agent, order));
+            }
             Record::Body { .. }
+            | Record::MessageDropped { .. }
+            | Record::MailDropped { .. }
+            | Record::Unsubscribed { .. }
             | Record::ScheduleRemoved { .. }
             | Record::TokenRevoked { .. }
             | Record::Forget { .. }
@@ -51,6 +66,7 @@ impl Core {
         })?;
         core.task_id_bound = core.next_task;
         core.epoch_bound = core.next_epoch;
+        core.settle_messages(learnt);
         // Whatever becomes eligible from now on has to stand behind what was eligible before.
         core.virtual_start_ms = core.virtual_start_ms.saturating_sub(now.tick.0);
         core.close_queues(now);
@@ -61,6 +77,14 @@ impl Core {
         // What is to be forgotten by now, and when the next time comes, is known to the store.
         core.retire_at(now.wall_ms);
         Ok(core)
+    }
+
+    fn learn_message(&mut self, message: &Message, learnt: &mut Learnt) {
+        self.next_message = self.next_message.max(MessageId(message.id.0 + 1));
+        if let Destination::Channel(channel) = &message.post.to {
+            learnt.messages.push((channel.clone(), message.channel_seq, message.id));
+        }
+        self.messages.insert(message);
     }
 
     fn restore_task(&mut self, mut row: TaskRow, now: Now) {

@@ -40,6 +40,8 @@ pub(super) enum WallTimer {
     Schedule(Name),
     /// The retention of some task is over (T48).
     Retire,
+    /// Mailboxes are looked at for what is too old.
+    Mail,
 }
 
 /// Longest time between two looks at the wall clock while something waits for it.
@@ -87,6 +89,7 @@ impl Core {
                 WallTimer::Start(task) => self.handle_start(task, now),
                 WallTimer::Schedule(name) => self.handle_schedule(&name, now),
                 WallTimer::Retire => self.handle_retire(now),
+                WallTimer::Mail => self.handle_mail(now),
             }
         }
     }

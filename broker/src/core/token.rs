@@ -25,6 +25,11 @@ impl Tokens {
         self.by_agent.get(agent).map_or(&[], |digests| digests)
     }
 
+    /// Whoever has one, by name.
+    pub(super) fn agents(&self) -> impl Iterator<Item = &Name> {
+        self.by_agent.keys()
+    }
+
     /// One token.
     pub(super) fn find(&self, digest: &TokenDigest) -> Option<&TokenRow> {
         self.by_digest.get(digest)

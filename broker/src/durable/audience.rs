@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::core::command::{Push, SessionId, TaskId, WatchId};
+use tokio::sync::mpsc;
+
+use crate::core::command::{News, Push, SessionId, TaskId, WatchId};
 use crate::net::Outlet;
 
 /// Where pushes go.
@@ -20,6 +22,18 @@ pub enum PushTo {
         /// The subject.
         subject: Arc<str>,
     },
+    /// To a task of this process, which hears of messages as well. Whoever lets the queue fill up
+    /// hears nothing more: the queue is closed then.
+    Queue(mpsc::Sender<Heard>),
+}
+
+/// What is pushed to a [`PushTo::Queue`].
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// Something about tasks.
+    Push(Push),
+    /// Something about messages.
+    News(News),
 }
 
 /// What the answer to a request changes in who hears of what.
@@ -28,7 +42,9 @@ pub(super) enum Change {
     None,
     /// If it is granted, what concerns the session's agent is pushed there.
     Attaches(SessionId, PushTo),
-    /// If it is granted, the same, unless it is pushed somewhere already.
+    /// If it is granted, messages are pushed there.
+    Joins(SessionId, mpsc::Sender<Heard>),
+    /// If it is granted, the same as for one that attaches, unless it is pushed somewhere already.
     Takes(SessionId, PushTo),
     /// If it is granted, events of the task are pushed there.
     Watches(SessionId, WatchId, Watch),
@@ -53,6 +69,8 @@ pub(super) struct Audience {
 struct Listener {
     /// Where it hears what concerns its agent.
     agent: Option<PushTo>,
+    /// Where it hears of messages.
+    news: Option<mpsc::Sender<Heard>>,
     watches: HashMap<WatchId, Watch>,
 }
 
@@ -73,7 +91,10 @@ impl Audience {
             Change::Watches(session, id, watch) if is_granted => {
                 self.listeners.entry(session).or_default().watches.insert(id, watch);
             }
-            Change::Attaches(..) | Change::Takes(..) | Change::Watches(..) => {}
+            Change::Joins(session, queue) if is_granted => {
+                self.listeners.entry(session).or_default().news = Some(queue);
+            }
+            Change::Joins(..) | Change::Attaches(..) | Change::Takes(..) | Change::Watches(..) => {}
             Change::Unwatches(session, task) => {
                 if let Some(listener) = self.listeners.get_mut(&session) {
                     listener.watches.retain(|_, watch| watch.task != task);
@@ -103,6 +124,25 @@ impl Audience {
         }
     }
 
+    /// Tell a session of messages. One that does not keep up hears nothing more.
+    pub(super) fn tell(&mut self, session: SessionId, news: News) {
+        let Some(listener) = self.listeners.get_mut(&session) else { return };
+        let Some(queue) = &listener.news else { return };
+        let is_last = news == News::Replaced;
+        if queue.try_send(Heard::News(news)).is_err() || is_last {
+            self.close(session);
+        }
+    }
+
+    /// Let go of the queues of a session.
+    pub(super) fn close(&mut self, session: SessionId) {
+        if let Some(listener) = self.listeners.get_mut(&session) {
+            listener.news = None;
+        }
+        self.silence(session);
+        self.forget_if_idle(session);
+    }
+
     /// Where this push to a session goes; afterwards, if it is the last of its kind, none.
     pub(super) fn route(&mut self, session: SessionId, push: &Push) -> Option<PushTo> {
         let listener = self.listeners.get_mut(&session)?;
@@ -128,7 +168,9 @@ impl Audience {
     }
 
     fn forget_if_idle(&mut self, session: SessionId) {
-        let is_idle = |listener: &Listener| listener.agent.is_none() && listener.watches.is_empty();
+        let is_idle = |listener: &Listener| {
+            listener.agent.is_none() && listener.news.is_none() && listener.watches.is_empty()
+        };
         if self.listeners.get(&session).is_some_and(is_idle) {
             self.listeners.remove(&session);
         }
@@ -167,7 +209,7 @@ mod tests {
     fn heard(audience: &mut Audience, push: &Push) -> Option<String> {
         audience.route(SessionId(1), push).map(|push_to| match push_to {
             PushTo::Subject { subject } => subject.to_string(),
-            PushTo::Verb { .. } => unreachable!("no connection is in play"),
+            PushTo::Verb { .. } | PushTo::Queue(_) => unreachable!("no connection is in play"),
         })
     }
 

@@ -1,6 +1,8 @@
 //! Who asks, by the token that the request carries.
 
-use axum::extract::FromRequestParts;
+use std::collections::HashMap;
+
+use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
@@ -8,6 +10,9 @@ use super::error::HttpError;
 use super::{DurableCalls, HttpState};
 use crate::core::command::{Command, Name, Rejection, Reply};
 use crate::token;
+
+/// The name under which the operator speaks; no agent can register it.
+pub(super) const OPERATOR: &str = "operator";
 
 /// Somebody with a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +36,17 @@ impl Caller {
     ) -> Result<Option<Caller>, Rejection> {
         let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let shown = value.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
-        let Some(shown) = shown else { return Ok(None) };
+        match shown {
+            Some(shown) => Caller::with(shown, state).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Whoever has the token `shown`.
+    pub(super) async fn with<D: DurableCalls>(
+        shown: &str,
+        state: &HttpState<D>,
+    ) -> Result<Option<Caller>, Rejection> {
         if (state.admits)(shown) {
             return Ok(Some(Caller::Operator));
         }
@@ -44,6 +59,14 @@ impl Caller {
             Err(Rejection::NoToken) => Ok(None),
             Err(rejection) => Err(rejection),
             Ok(other) => unreachable!("identify answered {other:?}"),
+        }
+    }
+
+    /// By what name it speaks to others.
+    pub(super) fn name(&self) -> Name {
+        match self {
+            Caller::Operator => Name::parse(OPERATOR).expect("a constant of ours is a name"),
+            Caller::Agent { agent, .. } => agent.clone(),
         }
     }
 
@@ -61,6 +84,29 @@ impl Caller {
             Caller::Agent { agent: own, .. } if own.as_str() == agent => Ok(()),
             other => other.admin(),
         }
+    }
+}
+
+/// A request whose token may stand in the query, too.
+pub(super) struct KnownCaller(pub(super) Caller);
+
+impl<D: DurableCalls> FromRequestParts<HttpState<D>> for KnownCaller {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &HttpState<D>,
+    ) -> Result<Self, HttpError> {
+        let caller = if parts.headers.contains_key(header::AUTHORIZATION) {
+            Caller::of(&parts.headers, state).await?
+        } else {
+            let query = Query::<HashMap<String, String>>::try_from_uri(&parts.uri);
+            match query.ok().and_then(|Query(mut query)| query.remove("token")) {
+                Some(token) => Caller::with(&token, state).await?,
+                None => None,
+            }
+        };
+        caller.map(KnownCaller).ok_or(HttpError::Unknown)
     }
 }
 

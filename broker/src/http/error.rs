@@ -20,6 +20,12 @@ pub(super) enum HttpError {
     },
     /// A valid token, and not one of somebody who may do this.
     AdminOnly,
+    /// A valid token, and not of the agent whom the path is about.
+    NotOwner,
+    /// No token, or one that opens nothing, where it could stand in the query as well.
+    Unknown,
+    /// There is no channel with the name of the path.
+    ChannelNotFound,
     /// A registration of an agent that is registered.
     AgentRegistered,
     /// Nobody has a token of the agent.
@@ -72,7 +78,10 @@ pub(super) fn reply(status: StatusCode, body: &impl Serialize) -> Response {
 
 impl From<Rejection> for HttpError {
     fn from(rejection: Rejection) -> Self {
-        HttpError::Rejected(rejection)
+        match rejection {
+            Rejection::NoChannel { .. } => HttpError::ChannelNotFound,
+            rejection => HttpError::Rejected(rejection),
+        }
     }
 }
 
@@ -85,6 +94,12 @@ impl IntoResponse for HttpError {
                 let body = json!({"error": "unauthorized", "hint": hint});
                 let response = reply(StatusCode::UNAUTHORIZED, &body);
                 if body_read { response } else { closing(response) }
+            }
+            HttpError::NotOwner | HttpError::Unknown => {
+                reply(StatusCode::UNAUTHORIZED, &json!({"error": "unauthorized"}))
+            }
+            HttpError::ChannelNotFound => {
+                reply(StatusCode::NOT_FOUND, &json!({"error": "channel_not_found"}))
             }
             HttpError::AdminOnly => {
                 let message = "Only admin agents and the operator can do this";
@@ -143,6 +158,8 @@ fn rejected(rejection: &Rejection) -> Response {
         | Rejection::NoQueue { .. }
         | Rejection::NoQuestion { .. }
         | Rejection::NoSchedule { .. }
+        | Rejection::NoChannel { .. }
+        | Rejection::NotPresent { .. }
         | Rejection::NoAgent { .. } => StatusCode::NOT_FOUND,
         Rejection::NoToken => StatusCode::UNAUTHORIZED,
         Rejection::Gone { .. } => StatusCode::GONE,
@@ -163,6 +180,7 @@ fn rejected(rejection: &Rejection) -> Response {
         | Rejection::NotAttached
         | Rejection::NameTaken { .. }
         | Rejection::AgentExists { .. }
+        | Rejection::ChannelExists { .. }
         | Rejection::TokenInUse => StatusCode::CONFLICT,
         Rejection::LimitReached { .. }
         | Rejection::QueueFull { .. }

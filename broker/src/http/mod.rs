@@ -14,10 +14,14 @@
 
 mod body;
 mod caller;
+mod channels;
 mod error;
 mod form;
 mod handlers;
+mod messages;
 mod patience;
+mod post_body;
+mod query;
 mod serve;
 mod task_body;
 mod task_view;
@@ -106,6 +110,21 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/admin/tokens", get(tokens::list).post(tokens::issue))
         .route("/admin/tokens/{id}", delete(tokens::revoke))
         .route("/api/admin/agents/{id}/reset-token", post(tokens::reset))
+        .route("/api/message", post(messages::send))
+        .route("/api/messages", get(messages::history))
+        .route("/api/mailbox/evict", post(messages::evict))
+        .route("/api/mailbox/{id}", get(messages::poll))
+        .route("/api/mailbox/{id}/ack", post(messages::ack))
+        .route("/api/threads/{id}", get(messages::thread))
+        .route("/api/threads/{id}/replies", get(messages::replies))
+        .route("/api/threads/{id}/root", get(messages::root))
+        .route("/api/channels", get(channels::list).post(channels::create))
+        .route("/api/channels/{id}", get(channels::show))
+        .route("/api/channels/{id}/subscribe", post(channels::subscribe))
+        .route("/api/channels/{id}/unsubscribe", post(channels::unsubscribe))
+        .route("/api/channels/{id}/publish", post(channels::publish))
+        .route("/api/channels/{id}/history", get(channels::history))
+        .route("/api/agents/{id}/subscriptions", get(channels::of_agent))
         .route("/api/tasks", post(handlers::submit_task))
         .route("/api/tasks/{id}", get(handlers::show_task))
         .fallback(handlers::not_found)

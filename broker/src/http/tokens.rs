@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::body::{CallerBody, PublicBody};
-use super::caller::Caller;
+use super::caller::{Caller, OPERATOR};
 use super::error::reply;
 use super::form::{Form, excerpt, too_long};
 use super::{DurableCalls, HttpError, HttpState};
@@ -24,8 +24,8 @@ pub(super) async fn register<D: DurableCalls>(
     PublicBody(fields): PublicBody,
 ) -> Result<Response, HttpError> {
     let agent = agent(&fields)?;
-    // Whoever came first would be an admin.
-    if state.admins.contains(&agent) {
+    // Whoever came first would be an admin, or seem to be the operator.
+    if state.admins.contains(&agent) || agent.as_str() == OPERATOR {
         return Err(HttpError::AdminOnly);
     }
     let token = keep(&state, agent.clone(), Issue::First).await?;

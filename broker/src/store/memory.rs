@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::record::{self, Table, Write};
 use super::{Expired, Reader, Store, StoreError, WriteGate};
-use crate::core::command::TaskId;
+use crate::core::command::{Message, MessageId, TaskId};
 use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
 
 /// A store in memory.
@@ -149,6 +149,13 @@ impl Store for MemoryStore {
         let disk = self.disk.lock();
         let value = disk.synced.get(&(Table::TaskBody, key.clone()));
         value.map(|value| record::decode_body(&key, value)).transpose()
+    }
+
+    fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        let key = record::message_key(id);
+        let disk = self.disk.lock();
+        let value = disk.synced.get(&(Table::Message, key.clone()));
+        value.map(|value| record::decode_message(&key, value)).transpose()
     }
 
     fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError> {

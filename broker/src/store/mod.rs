@@ -26,7 +26,7 @@ mod watermark;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::core::command::TaskId;
+use crate::core::command::{Message, MessageId, TaskId};
 use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
 
 /// Reads what is synced, beside the commit loop.
@@ -71,6 +71,12 @@ pub trait Store: Send {
     /// # Errors
     /// As for [`Store::row`].
     fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError>;
+
+    /// A synced message.
+    ///
+    /// # Errors
+    /// As for [`Store::row`].
+    fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError>;
 
     /// Every synced record that a core is restored from: counters, settings of queues, keys,
     /// schedules, and the rows of tasks that are open or dead, those in the order of their ids.

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::{StoreError, row};
-use crate::core::command::{Epoch, Name, TaskId, TokenDigest};
+use crate::core::command::{Epoch, Message, MessageId, Name, TaskId, TokenDigest};
 use crate::core::limits::{Order, QueueSettings, Rate};
 use crate::core::record::{BodyKind, Record, Shelf, TaskRow, TokenRow};
 
@@ -45,13 +45,21 @@ pub enum Table {
     Queue,
     /// Tokens of agents.
     Token,
+    /// Messages, as long as they are kept anywhere.
+    Message,
+    /// What waits in which mailbox.
+    Mailbox,
+    /// Channels.
+    Channel,
+    /// Who listens to which channel.
+    Subscriber,
     /// Counters.
     Meta,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 10] = [
+    pub const ALL: [Table; 14] = [
         Table::TaskQueue,
         Table::TaskCompleted,
         Table::TaskDeadLetter,
@@ -61,6 +69,10 @@ impl Table {
         Table::Schedule,
         Table::Queue,
         Table::Token,
+        Table::Message,
+        Table::Mailbox,
+        Table::Channel,
+        Table::Subscriber,
         Table::Meta,
     ];
 
@@ -69,10 +81,14 @@ impl Table {
     pub const OF_ROWS: [Table; 3] = [Table::TaskCompleted, Table::TaskDeadLetter, Table::TaskQueue];
 
     /// The tables that a core is restored from.
-    pub const OF_START: [Table; 7] = [
+    pub const OF_START: [Table; 11] = [
         Table::Meta,
         Table::Queue,
         Table::Token,
+        Table::Message,
+        Table::Mailbox,
+        Table::Channel,
+        Table::Subscriber,
         Table::TaskDedup,
         Table::Schedule,
         Table::TaskDeadLetter,
@@ -85,7 +101,7 @@ impl Table {
         Table::OF_ROWS.contains(&self)
     }
 
-    /// The name of the column family; the first and third are names of the legacy hub.
+    /// The name of the column family; those that the legacy hub had too are called as there.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -98,6 +114,10 @@ impl Table {
             Table::Schedule => "schedule",
             Table::Queue => "queue",
             Table::Token => "token",
+            Table::Message => "message_history",
+            Table::Mailbox => "agent_mailbox",
+            Table::Channel => "agent_channels",
+            Table::Subscriber => "channel_subscriber",
             Table::Meta => "broker_meta",
         }
     }
@@ -186,6 +206,41 @@ pub fn encode(record: &Record, mut each: impl FnMut(Write)) -> Result<(), StoreE
         Record::TokenRevoked { digest } => {
             each(Write::Delete(Table::Token, token_key(digest)));
         }
+        Record::Message(message) => {
+            let key = message_key(message.id);
+            let mut value = vec![0; HEADER_BYTES];
+            row::message::encode(message, &mut value).map_err(too_large)?;
+            seal(&key, FORMAT, &mut value);
+            each(Write::Put(Table::Message, key, value));
+        }
+        Record::MessageDropped { message } => {
+            each(Write::Delete(Table::Message, message_key(*message)));
+        }
+        Record::MessageIdBound(bound) => put_counter(MESSAGE_ID_BOUND, bound.0, each),
+        Record::Mail { agent, message, sent_ms } => {
+            let key = mail_key(agent, *message);
+            let value = sealed(&key, FORMAT, &sent_ms.to_le_bytes());
+            each(Write::Put(Table::Mailbox, key, value));
+        }
+        Record::MailDropped { agent, message } => {
+            each(Write::Delete(Table::Mailbox, mail_key(agent, *message)));
+        }
+        Record::Channel(row) => {
+            let key = name_key(row.made.name.as_str());
+            let mut value = vec![0; HEADER_BYTES];
+            row::message::encode_channel(row, &mut value).map_err(too_large)?;
+            seal(&key, FORMAT, &mut value);
+            each(Write::Put(Table::Channel, key, value));
+        }
+        Record::Subscribed { channel, agent, order } => {
+            let key = pair_key(channel, agent.as_str().as_bytes());
+            let value = sealed(&key, FORMAT, &order.to_le_bytes());
+            each(Write::Put(Table::Subscriber, key, value));
+        }
+        Record::Unsubscribed { channel, agent } => {
+            let key = pair_key(channel, agent.as_str().as_bytes());
+            each(Write::Delete(Table::Subscriber, key));
+        }
         Record::Queue { queue, settings } => {
             let key = name_key(queue.as_str());
             if *settings == QueueSettings::default() {
@@ -232,15 +287,35 @@ pub fn decode(table: Table, key: &[u8], value: &[u8]) -> Result<Record, StoreErr
             row.map(|row| Record::Token(Box::new(row)))
                 .ok_or_else(|| damaged(table, key, "not a token".into()))
         }
-        Table::Meta => {
+        Table::Message => decode_message(key, value).map(|message| Record::Message(message.into())),
+        Table::Mailbox => {
+            let sent_ms = number_of(table, key, value)?;
+            let (agent, id) = pair_of(table, key)?;
+            let id = id.try_into().map_err(|_| damaged(table, key, "no message id".into()))?;
+            Ok(Record::Mail { agent, message: MessageId(u64::from_be_bytes(id)), sent_ms })
+        }
+        Table::Channel => {
             let (_, content) = open(table, key, value)?;
-            let bytes = content.try_into();
-            let bytes = bytes
-                .map_err(|_| damaged(table, key, format!("{} bytes, not 8", content.len())))?;
-            let number = u64::from_le_bytes(bytes);
+            let channel = std::str::from_utf8(&key[1..]).unwrap_or_default();
+            let row = row::message::decode_channel(channel, content);
+            let row = row.map_err(|reason| damaged(table, key, reason))?;
+            Ok(Record::Channel(Box::new(row)))
+        }
+        Table::Subscriber => {
+            let order = number_of(table, key, value)?;
+            let (channel, agent) = pair_of(table, key)?;
+            let agent = std::str::from_utf8(agent).ok().and_then(|text| Name::parse(text).ok());
+            let agent = agent.ok_or_else(|| damaged(table, key, "no name".into()))?;
+            Ok(Record::Subscribed { channel, agent, order })
+        }
+        Table::Meta => {
+            let number = number_of(table, key, value)?;
             match &key[1..] {
                 name if name == TASK_ID_BOUND.as_bytes() => Ok(Record::TaskIdBound(TaskId(number))),
                 name if name == EPOCH_BOUND.as_bytes() => Ok(Record::EpochBound(Epoch(number))),
+                name if name == MESSAGE_ID_BOUND.as_bytes() => {
+                    Ok(Record::MessageIdBound(MessageId(number)))
+                }
                 _ => Err(damaged(table, key, "there is no such counter".into())),
             }
         }
@@ -333,6 +408,53 @@ fn token_of(digest: &[u8], content: &[u8]) -> Option<TokenRow> {
     })
 }
 
+/// Key of a message.
+#[must_use]
+pub fn message_key(id: MessageId) -> Vec<u8> {
+    [&[FORMAT], &id.0.to_be_bytes()[..]].concat()
+}
+
+/// The message in a value of [`Table::Message`].
+///
+/// # Errors
+/// [`StoreError::Damaged`] or [`StoreError::NewerFormat`].
+pub fn decode_message(key: &[u8], value: &[u8]) -> Result<Message, StoreError> {
+    let table = Table::Message;
+    let (_, content) = open(table, key, value)?;
+    let id = key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+    let id = id.ok_or_else(|| damaged(table, key, "the key is no message id".into()))?;
+    row::message::decode(MessageId(id), content).map_err(|reason| damaged(table, key, reason))
+}
+
+fn mail_key(agent: &Name, message: MessageId) -> Vec<u8> {
+    pair_key(agent, &message.0.to_be_bytes())
+}
+
+/// A name behind its length, and something else.
+fn pair_key(name: &Name, rest: &[u8]) -> Vec<u8> {
+    let name = name.as_str().as_bytes();
+    let length = u8::try_from(name.len()).expect("a name is short");
+    [&[FORMAT, length], name, rest].concat()
+}
+
+fn pair_of(table: Table, key: &[u8]) -> Result<(Name, &[u8]), StoreError> {
+    let parts = key.get(1..).and_then(|rest| {
+        let (length, rest) = rest.split_first()?;
+        let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+        Some((Name::parse(std::str::from_utf8(name).ok()?).ok()?, rest))
+    });
+    parts.ok_or_else(|| damaged(table, key, "the key has no name".into()))
+}
+
+/// The 8 bytes of a value that is a number.
+fn number_of(table: Table, key: &[u8], value: &[u8]) -> Result<u64, StoreError> {
+    let (_, content) = open(table, key, value)?;
+    let bytes = content.try_into();
+    let bytes =
+        bytes.map_err(|_| damaged(table, key, format!("{} bytes, not 8", content.len())))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
 /// Key of a name.
 #[must_use]
 pub fn name_key(name: &str) -> Vec<u8> {
@@ -344,6 +466,9 @@ pub const TASK_ID_BOUND: &str = "task_id_bound";
 
 /// Name of the counter of epochs.
 pub const EPOCH_BOUND: &str = "epoch_bound";
+
+/// Name of the counter of message ids.
+pub const MESSAGE_ID_BOUND: &str = "message_id_bound";
 
 /// The row in a value of one of the tables of rows.
 ///
@@ -390,9 +515,7 @@ fn put_counter(name: &str, number: u64, mut each: impl FnMut(Write)) {
 }
 
 fn dedup_key(queue: &Name, key: &Name) -> Vec<u8> {
-    let queue = queue.as_str().as_bytes();
-    let length = u8::try_from(queue.len()).expect("a name is short");
-    [&[FORMAT, length], queue, key.as_str().as_bytes()].concat()
+    pair_key(queue, key.as_str().as_bytes())
 }
 
 const PAUSED: u8 = 1;

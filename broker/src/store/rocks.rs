@@ -21,7 +21,7 @@ use super::record::{self, Table, Write};
 use super::recovery::{self, Loss, Replay};
 use super::watermark::{Note, Watermark};
 use super::{Expired, Reader, Store, StoreError, WriteGate};
-use crate::core::command::TaskId;
+use crate::core::command::{Message, MessageId, TaskId};
 use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
 
 /// Cache for blocks of all tables. 32 MiB: reads are of tasks that are over, and rare.
@@ -245,6 +245,12 @@ impl Store for RocksStore {
         let key = record::body_key(task, kind);
         let value = self.value(Table::TaskBody, &key)?;
         value.map(|value| record::decode_body(&key, &value)).transpose()
+    }
+
+    fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        let key = record::message_key(id);
+        let value = self.value(Table::Message, &key)?;
+        value.map(|value| record::decode_message(&key, &value)).transpose()
     }
 
     fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::command::{self, Asked, Asker};
 use super::fields::{Fields, body_key, wrong};
 use super::park::PARK_KEYS;
-use super::{Invalid, submit, view};
+use super::{Invalid, message, submit, view};
 use crate::core::command::{Continued, Name, Push, Rejection, Reply, Stopped, TaskEvent};
 
 /// What a request asks whose subject is `$AC.API.` and the words of `verb`.
@@ -152,6 +152,7 @@ pub fn answer(outcome: &Result<Reply, Rejection>, names: &[Option<Name>]) -> Val
         Reply::Purged { tasks, left } => json!({ "tasks": tasks, "left": left }),
         Reply::Token(found) => view::token(found),
         Reply::Tokens(found) => view::tokens(found),
+        Reply::Message(found) => message::answer(found),
         Reply::Identified { agent } => json!({ "agent": agent.as_str() }),
         Reply::Revoked { agent, tokens } => json!({ "agent": agent.as_str(), "tokens": tokens }),
         Reply::Noted => json!({}),

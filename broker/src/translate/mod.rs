@@ -19,6 +19,7 @@ mod labels;
 mod lease;
 mod limits;
 mod list;
+pub mod message;
 mod park;
 mod placement;
 mod queue;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::view;
+use super::{message, view};
 use crate::core::command::{Continued, Offer, Push, Rejection, Reply, Stopped, TaskEvent};
 use agentcom_protocol::encode;
 
@@ -62,6 +62,7 @@ pub fn answer(out: &mut Vec<u8>, tag: &str, outcome: &Result<Reply, Rejection>) 
         Reply::Purged { tasks, left } => write(&mut line, &[("tasks", tasks), ("left", left)]),
         Reply::Token(found) => return body(out, tag, &view::token(found)),
         Reply::Tokens(found) => return body(out, tag, &view::tokens(found)),
+        Reply::Message(found) => return body(out, tag, &message::answer(found)),
         Reply::Identified { agent } => write(&mut line, &[("agent", agent)]),
         Reply::Revoked { agent, tokens } => {
             write(&mut line, &[("agent", agent), ("tokens", tokens)]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agentcom_broker::commit::turn::Voice;
 use agentcom_broker::core::command::{
-    Effect, Push, Rejection, Reply, RequestId, SessionId, TaskEvent, TaskId,
+    Effect, Message, MessageId, Push, Rejection, Reply, RequestId, SessionId, TaskEvent, TaskId,
 };
 use agentcom_broker::core::record::{BodyKind, Record, TaskRow};
 use agentcom_broker::store::memory::MemoryStore;
@@ -77,6 +77,9 @@ impl Store for Tapped {
     }
     fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError> {
         self.store.body(task, kind)
+    }
+    fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        self.store.message(id)
     }
     fn scan(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
         self.store.scan(each)

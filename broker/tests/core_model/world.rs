@@ -241,7 +241,11 @@ impl World {
                 Effect::Deliver { session, push } => {
                     pushes.entry((*session, Thread::of(push))).or_default().push(push.clone());
                 }
-                Effect::Persist(_) | Effect::Retire { .. } => {
+                Effect::Persist(_)
+                | Effect::Retire { .. }
+                | Effect::Tell { .. }
+                | Effect::Posted(_)
+                | Effect::Presence(_) => {
                     return Err(format!("left the loop: {effect:?}"));
                 }
             }

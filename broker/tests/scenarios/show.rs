@@ -17,6 +17,9 @@ pub(crate) fn effect(effect: &Effect) -> String {
         Effect::Deliver { session, push } => {
             format!("deliver session={} {}", session.0, push_text(push))
         }
+        Effect::Tell { .. } | Effect::Posted(_) | Effect::Presence(_) => {
+            unreachable!("no scenario sends messages")
+        }
         Effect::Event(event) => format!("event {}", event_text(event)),
         Effect::Retire { .. } => unreachable!("the stage answers it"),
     }
@@ -57,6 +60,14 @@ fn persisted(record: &Record) -> String {
         }
         Record::ScheduleRemoved { name } => format!("schedule {name} removed"),
         Record::Token(row) => format!("token {}... of {}", row.prefix, row.agent),
+        Record::Message(_)
+        | Record::MessageDropped { .. }
+        | Record::MessageIdBound(_)
+        | Record::Mail { .. }
+        | Record::MailDropped { .. }
+        | Record::Channel(_)
+        | Record::Subscribed { .. }
+        | Record::Unsubscribed { .. } => unreachable!("no scenario sends messages"),
         Record::TokenRevoked { digest } => format!("revoked {digest:?}"),
         Record::Queue { queue, settings } => {
             let mut out = format!("queue {queue} paused={}", settings.paused);
@@ -176,9 +187,13 @@ pub(crate) fn outcome_text(outcome: &Result<Reply, Rejection>) -> String {
     match outcome {
         Err(rejection) => format!("{}: {rejection}", rejection.code()),
         Ok(
-            Reply::Token(_) | Reply::Tokens(_) | Reply::Identified { .. } | Reply::Revoked { .. },
+            Reply::Token(_)
+            | Reply::Tokens(_)
+            | Reply::Identified { .. }
+            | Reply::Revoked { .. }
+            | Reply::Message(_),
         ) => {
-            unreachable!("no scenario asks for tokens")
+            unreachable!("no scenario asks for tokens or messages")
         }
         Ok(Reply::Submitted(kept)) => format!("submitted {}", submitted(kept)),
         Ok(Reply::SubmittedBatch(kept)) => {

@@ -10,6 +10,7 @@
 
 mod id;
 mod lease;
+mod message;
 mod name;
 mod park;
 mod placement;
@@ -23,6 +24,11 @@ use std::sync::Arc;
 
 pub use self::id::{Epoch, Generation, Now, RequestId, SessionId, TaskId, Tick, WatchId};
 pub use self::lease::{Action, Attach, Continued, LeaseOp, Offer, Push, Retry, Stopped, Take};
+pub use self::message::{
+    ChannelView, Destination, Found, HistoryQuery, Join, Message, MessageCommand, MessageId,
+    MessageKind, MessageReply, NewChannel, News, Post, PresenceEvent, PresenceView, Profile,
+    ThreadPart, channel_name,
+};
 pub use self::name::{Name, NameError};
 pub use self::park::{Park, ParkTimeout, Question, Spawn};
 pub use self::placement::{Assign, Placement, Preference, Resource};
@@ -230,6 +236,8 @@ pub enum Command {
     },
     /// Look at all tokens, as far as anybody may know them.
     ListTokens,
+    /// Anything about messages from agent to agent.
+    Message(Box<MessageCommand>),
     /// Cancel and forget the tasks of a queue that nobody holds.
     Purge {
         /// Which queue.
@@ -305,6 +313,10 @@ impl Command {
         match self {
             Command::Submit(submit) => submit.body_bytes(),
             Command::Answer { value, .. } => value.len(),
+            Command::Message(command) => match &**command {
+                MessageCommand::Post(post) => post.payload.len(),
+                _ => 0,
+            },
             Command::SetSchedule(schedule) => schedule.payload.len(),
             Command::SubmitBatch(batch) => batch.iter().map(Submit::body_bytes).sum(),
             Command::Lease(LeaseOp { action, .. }) => match action {
@@ -344,8 +356,19 @@ pub enum Effect {
         /// What.
         push: Push,
     },
+    /// Tell an agent that is here through a session.
+    Tell {
+        /// Which session.
+        session: SessionId,
+        /// What.
+        news: News,
+    },
     /// Tell whoever watches (`$AC.EVENT.TASK.>`).
     Event(TaskEvent),
+    /// A message was sent.
+    Posted(Arc<Message>),
+    /// Somebody came, went, or says something else of itself.
+    Presence(PresenceEvent),
     /// Look for tasks whose retention ended by then, and hand them in as [`Command::Retire`], with
     /// the time of the next one, be it in the store or in a record that came before this.
     Retire {
@@ -450,6 +473,8 @@ pub enum Reply {
     },
     /// All tokens, agent by agent, oldest first.
     Tokens(Vec<TokenView>),
+    /// An answer about messages.
+    Message(Box<MessageReply>),
     /// Nothing to say.
     Noted,
 }

@@ -137,6 +137,24 @@ pub enum Rejection {
         /// The name asked for.
         agent: Name,
     },
+    /// There is no such channel.
+    #[error("there is no channel {channel}")]
+    NoChannel {
+        /// The name asked for.
+        channel: Name,
+    },
+    /// The channel is there already.
+    #[error("channel {channel} exists already")]
+    ChannelExists {
+        /// Which.
+        channel: Name,
+    },
+    /// The agent has not said that it is here, or is gone.
+    #[error("agent {agent} is not connected")]
+    NotPresent {
+        /// Which.
+        agent: Name,
+    },
     /// The token is not valid.
     #[error("the token is not valid")]
     NoToken,
@@ -260,6 +278,9 @@ impl Rejection {
             Rejection::NoSchedule { .. } => "no_schedule",
             Rejection::AgentExists { .. } => "agent_exists",
             Rejection::NoAgent { .. } => "no_agent",
+            Rejection::NoChannel { .. } => "no_channel",
+            Rejection::ChannelExists { .. } => "channel_exists",
+            Rejection::NotPresent { .. } => "not_present",
             Rejection::NoToken => "no_token",
             Rejection::TokenInUse => "token_in_use",
             Rejection::LimitReached { .. } => "limit_reached",

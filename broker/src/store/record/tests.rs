@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::core::command::{
-    AfterEnd, Assign, DeadReason, DedupMode, Failure, Generation, LabelOp, LabelTest, LeaseLimit,
-    Missed, Overlap, ParkTimeout, Patience, Placement, Preference, RateLimit, Resource, Schedule,
-    Spec, State, TokenDigest, When,
+    AfterEnd, Assign, DeadReason, DedupMode, Destination, Failure, Generation, LabelOp, LabelTest,
+    LeaseLimit, MessageKind, Missed, NewChannel, Overlap, ParkTimeout, Patience, Placement, Post,
+    Preference, RateLimit, Resource, Schedule, Spec, State, TokenDigest, When,
 };
 use crate::core::cron::Cron;
 use crate::core::record::{
-    Asked, Cancelling, DedupRow, Details, Edge, End, EndVerb, Ending, Holder, LeaseEnd, Parent,
-    Parking, Phase, ScheduleRow, Span, TokenRow, Wait, Window,
+    Asked, Cancelling, ChannelRow, DedupRow, Details, Edge, End, EndVerb, Ending, Holder, LeaseEnd,
+    Parent, Parking, Phase, ScheduleRow, Span, TokenRow, Wait, Window,
 };
 
 fn name(text: &str) -> Name {
@@ -279,9 +279,61 @@ fn keys_settings_and_counters_are_read_as_they_were_written() {
     records.push(settings(false, Some(0), Some(u64::MAX)));
     records.push(Record::TaskIdBound(TaskId(1025)));
     records.push(Record::EpochBound(Epoch(u64::MAX)));
+    records.push(Record::MessageIdBound(MessageId(7)));
+    records.extend(MessageKind::ALL.map(|kind| message(kind, Destination::Agent(name("ben")))));
+    for to in [
+        Destination::Broadcast { is_named: true },
+        Destination::Broadcast { is_named: false },
+        Destination::Channel(name("dev")),
+    ] {
+        records.push(message(MessageKind::Chat, to));
+    }
+    let agent = name("ben");
+    records.push(Record::Mail { agent: agent.clone(), message: MessageId(300), sent_ms: 5 });
+    for by in [None, Some(name("ann"))] {
+        let made = NewChannel { name: name("dev"), description: "\u{fc}".into(), by };
+        records.push(Record::Channel(Box::new(ChannelRow { made, created_ms: 9 })));
+    }
+    records.push(Record::Subscribed { channel: name("dev"), agent, order: 3 });
     for record in records {
         let (table, key, value) = put(&record);
         assert_eq!(decode(table, &key, &value), Ok(record));
+    }
+}
+
+fn message(kind: MessageKind, to: Destination) -> Record {
+    let is_to_channel = matches!(to, Destination::Channel(_));
+    let post = Post {
+        from: name("ann"),
+        to,
+        kind,
+        payload: br#"{"channel":"x"}"#.as_slice().into(),
+        label: is_to_channel.then(|| "x".into()),
+        reply_to: (kind == MessageKind::Response).then(|| "what you said".into()),
+    };
+    let channel_seq = u64::from(is_to_channel);
+    Record::Message(Message { id: MessageId(300), channel_seq, sent_ms: 5, post }.into())
+}
+
+#[test]
+fn what_is_dropped_is_deleted_under_the_key_that_it_was_put_under() {
+    let (agent, channel) = (name("ben"), name("dev"));
+    for (kept, dropped) in [
+        (
+            message(MessageKind::Chat, Destination::Agent(agent.clone())),
+            Record::MessageDropped { message: MessageId(300) },
+        ),
+        (
+            Record::Mail { agent: agent.clone(), message: MessageId(1), sent_ms: 5 },
+            Record::MailDropped { agent: agent.clone(), message: MessageId(1) },
+        ),
+        (
+            Record::Subscribed { channel: channel.clone(), agent: agent.clone(), order: 3 },
+            Record::Unsubscribed { channel, agent },
+        ),
+    ] {
+        let (table, key, _) = put(&kept);
+        assert_eq!(encoded(&dropped), [Write::Delete(table, key)]);
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! This is the only folder that names bincode. It only ever sees bytes that carried our checksum.
 
+pub(in crate::store) mod message;
 mod v1;
 mod v2;
 mod v3;

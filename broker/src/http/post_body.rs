@@ -1,0 +1,133 @@
+//! A message in a body or a frame: field by field to a [`Post`], or every mistake at once.
+
+use serde_json::{Map, Value};
+
+use super::form::{Form, excerpt, too_long};
+use crate::core::command::{Destination, MessageKind, Name, Post};
+
+/// Largest payload of a message, in bytes of JSON.
+const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// Longest reference to another message, in characters: twice what any id of ours has.
+const REPLY_TO_CHARS_MAX: usize = 128;
+/// Longest text under `channel` in a payload by which the history can be searched, in characters.
+const LABEL_CHARS_MAX: usize = 64;
+
+/// The word that means everybody.
+pub(super) const BROADCAST: &str = "broadcast";
+
+impl<'a> Form<'a> {
+    /// The message in the body; `kind` is the name of the field that says what it is for. Give
+    /// `to` if that is known already. `None` if something is wrong, which was noted then.
+    pub(super) fn post(&mut self, kind: &str, from: Name, to: Option<Destination>) -> Option<Post> {
+        let payload = self.payload();
+        let to = match to {
+            Some(to) => Some(to),
+            None => self.to(),
+        };
+        let kind = self.kind(kind);
+        let reply_to = self.text("reply_to", REPLY_TO_CHARS_MAX);
+        if !self.is_clean() {
+            return None;
+        }
+        let payload = payload?;
+        let label = payload.get("channel").and_then(Value::as_str);
+        let label = label.filter(|label| label.chars().count() <= LABEL_CHARS_MAX);
+        Some(Post {
+            from,
+            to: to?,
+            kind: kind?,
+            label: label.map(Into::into),
+            payload: Value::Object(payload.clone()).to_string().into_bytes().into(),
+            reply_to: reply_to.map(Into::into),
+        })
+    }
+
+    fn payload(&mut self) -> Option<&'a Map<String, Value>> {
+        match self.field("payload") {
+            None => self.required("payload"),
+            Some(Value::Object(payload)) => {
+                let bytes = Value::Object(payload.clone()).to_string().len();
+                if bytes > PAYLOAD_BYTES_MAX {
+                    let detail = too_long(PAYLOAD_BYTES_MAX, "bytes of JSON");
+                    self.refuse("payload", "too_long", detail, None);
+                }
+                return Some(payload);
+            }
+            Some(other) => self.wrong_type("payload", "object", other),
+        }
+        None
+    }
+
+    /// One agent by its name, or everybody: by that word, or by nobody's name.
+    fn to(&mut self) -> Option<Destination> {
+        match self.field("to") {
+            None => return Some(Destination::Broadcast { is_named: false }),
+            Some(Value::String(text)) if text == BROADCAST => {
+                return Some(Destination::Broadcast { is_named: true });
+            }
+            Some(Value::String(text)) => match Name::parse(text) {
+                Ok(agent) => return Some(Destination::Agent(agent)),
+                Err(error) => {
+                    self.refuse("to", "invalid_value", error.to_string(), Some(excerpt(text)));
+                }
+            },
+            Some(other) => self.wrong_type("to", "string", other),
+        }
+        None
+    }
+
+    fn kind(&mut self, field: &str) -> Option<MessageKind> {
+        match self.field(field) {
+            None => return Some(MessageKind::default()),
+            Some(Value::String(text)) => match MessageKind::parse(text) {
+                Some(kind) => return Some(kind),
+                None => {
+                    let words: Vec<&str> = MessageKind::ALL.map(MessageKind::as_str).to_vec();
+                    let detail = format!("must be one of {}", words.join(", "));
+                    self.refuse(field, "invalid_value", detail, Some(excerpt(text)));
+                }
+            },
+            Some(other) => self.wrong_type(field, "string", other),
+        }
+        None
+    }
+
+    /// The text `name` of at most so many characters; `None` if it is absent, or wrong, which was
+    /// noted then.
+    pub(super) fn text(&mut self, name: &str, most: usize) -> Option<&'a str> {
+        match self.field(name) {
+            None => {}
+            Some(Value::String(text)) if text.chars().count() <= most => return Some(text),
+            Some(Value::String(text)) => {
+                self.refuse(name, "too_long", too_long(most, "characters"), Some(excerpt(text)));
+            }
+            Some(other) => self.wrong_type(name, "string", other),
+        }
+        None
+    }
+
+    /// [`Form::text`] of a field that must be there.
+    pub(super) fn required_text(&mut self, name: &str, most: usize) -> Option<&'a str> {
+        if self.field(name).is_none() {
+            self.required(name);
+        }
+        self.text(name, most)
+    }
+
+    /// The whole number `name`; `None` if it is absent, or wrong, which was noted then.
+    pub(super) fn integer(&mut self, name: &str) -> Option<i64> {
+        match self.field(name) {
+            None => {}
+            Some(value) => match value.as_i64() {
+                Some(number) => return Some(number),
+                None => self.wrong_type(name, "integer", value),
+            },
+        }
+        None
+    }
+
+    /// Note that a field must be there.
+    pub(super) fn required(&mut self, name: &str) {
+        self.refuse(name, "required", "field is required".to_owned(), None);
+    }
+}
