@@ -111,6 +111,10 @@ impl From<SendError> for Rejection {
     }
 }
 
+/// The bit by which sessions of this process differ from connections of TCP, which are counted
+/// from 0.
+const LOCAL_SESSIONS: u64 = 1 << 63;
+
 /// A request under way.
 #[derive(Debug)]
 struct Pending {
@@ -131,6 +135,7 @@ struct Waiting {
     /// Requests that are not answered yet. The core answers those of a connection that is over.
     requests: Mutex<HashMap<RequestId, Pending>>,
     next_request: AtomicU64,
+    next_session: AtomicU64,
     audience: Mutex<Audience>,
 }
 
@@ -243,6 +248,30 @@ impl Durable {
                 outlet.note_answers(1);
             }
             Refused { rejection, reply_to }
+        })
+    }
+
+    /// The number of a new session that is no connection of TCP.
+    #[must_use]
+    pub fn open_session(&self) -> SessionId {
+        SessionId(LOCAL_SESSIONS | self.waiting.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// [`Durable::call`] on behalf of a session. What is pushed because of it goes to `push_to`.
+    ///
+    /// # Errors
+    /// [`Rejection`] when the core declines.
+    pub async fn call_as(
+        &self,
+        session: SessionId,
+        command: Command,
+        push_to: Option<PushTo>,
+    ) -> Result<Reply, Rejection> {
+        let (answer, outcome) = oneshot::channel();
+        let reply_to = ReplyTo::Call(answer);
+        self.ask(session, command, push_to, reply_to).map_err(|refused| refused.rejection)?;
+        outcome.await.unwrap_or_else(|_| {
+            Err(Rejection::Unavailable { reason: "the broker is stopping".into() })
         })
     }
 

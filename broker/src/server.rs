@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use crate::banner::Banner;
 use crate::commit::Health;
 use crate::config::Config;
-use crate::core::command::{Command, Rejection, Reply};
+use crate::core::command::{Command, Rejection, Reply, SessionId};
 use crate::core::limits::CoreConfig;
-use crate::durable::Durable;
+use crate::durable::{Durable, PushTo};
 use crate::http::{self, DurableCalls, HttpSettings, HttpState};
 use crate::metrics::{Metrics, Reading};
 use crate::net::{
@@ -367,5 +367,22 @@ async fn everybody_is_gone(registry: &Registry) {
 impl DurableCalls for Durable {
     fn call(&self, command: Command) -> impl Future<Output = Result<Reply, Rejection>> + Send {
         Durable::call(self, command)
+    }
+
+    fn open(&self) -> SessionId {
+        self.open_session()
+    }
+
+    fn ask(
+        &self,
+        session: SessionId,
+        command: Command,
+        push_to: Option<PushTo>,
+    ) -> impl Future<Output = Result<Reply, Rejection>> + Send {
+        self.call_as(session, command, push_to)
+    }
+
+    fn leave(&self, session: SessionId) {
+        Durable::leave(self, session);
     }
 }

@@ -50,6 +50,25 @@ fn the_worker_of_the_documents_works() {
     }
 }
 
+/// Agents of the hub that came before, as their WebSocket client sees it.
+#[test]
+fn legacy_agents_work_unmodified() {
+    if agentcom_tests::oracle::skips("it has no WebSocket for agents of the hub") {
+        return;
+    }
+    let script = Script {
+        interpreter: "python3",
+        installed: "venv/bin/python",
+        file: "python/legacy.py",
+        package: "",
+    };
+    let cases = ["mistakes", "presence", "messages", "channels", "tasks", "reconnect", "restart"];
+    match script.command() {
+        Ok(command) => assert_eq!(script::cases_of(command), cases),
+        Err(missing) => script::skip(&missing),
+    }
+}
+
 #[test]
 fn the_node_client_of_version_3_works_unmodified() {
     run(node("@nats-io/transport-node"));

@@ -2,8 +2,9 @@
 //!
 //! The script finds three brokers in its environment, each as `host:port`: `AGENTCOM_OPEN` (no
 //! credentials), `AGENTCOM_TOKEN` (the token `secret`) and `AGENTCOM_USERS` (the user `alice` with
-//! the password `pw`). It prints `ok CASE` after each case. When it prints `RESTART`, the open
-//! broker is stopped and started again on its port, and then a line on its stdin says so.
+//! the password `pw`). `AGENTCOM_OPEN_HTTP` is the HTTP door of the first one. It prints `ok CASE`
+//! after each case. When it prints `RESTART`, the open broker is stopped and started again on its
+//! port, and then a line on its stdin says so, and where the HTTP door is now.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
@@ -61,6 +62,7 @@ pub(crate) fn cases_of(mut command: Command) -> Vec<String> {
     let token = Broker::start(Options::default().token("secret"));
     let users = Broker::start(Options::default().user(User::new("alice", "pw")));
     command.env("AGENTCOM_OPEN", open.tcp().to_string());
+    command.env("AGENTCOM_OPEN_HTTP", http_of(&open));
     command.env("AGENTCOM_TOKEN", token.tcp().to_string());
     command.env("AGENTCOM_USERS", users.tcp().to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -80,7 +82,8 @@ pub(crate) fn cases_of(mut command: Command) -> Vec<String> {
             Ok(line) if line == "RESTART" => {
                 open.terminate();
                 open.start_again();
-                stdin.write_all(b"RESTARTED\n").expect("the script waits for the restart");
+                let line = format!("RESTARTED {}\n", http_of(&open));
+                stdin.write_all(line.as_bytes()).expect("the script waits for the restart");
             }
             Ok(line) => match line.strip_prefix("ok ") {
                 Some(case) => cases.push(case.to_owned()),
@@ -97,6 +100,11 @@ pub(crate) fn cases_of(mut command: Command) -> Vec<String> {
     assert!(in_time, "not done after {DEADLINE:?}; it did {cases:?}");
     assert!(status.success(), "{status} after {cases:?}; its own words are above");
     cases
+}
+
+/// Where the HTTP door of `broker` is; nowhere if nats-server stands in for it.
+fn http_of(broker: &Broker) -> String {
+    broker.http().map(|http| http.to_string()).unwrap_or_default()
 }
 
 /// Say that something is missing; where everything must be tried, fail.

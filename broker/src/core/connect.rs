@@ -120,6 +120,12 @@ impl Core {
         })
     }
 
+    /// What an agent holds, by task.
+    pub(super) fn holds(&self, agent: &Name) -> Reply {
+        let leases = self.agents.find(agent).into_iter().flat_map(|agent| &agent.leases);
+        Reply::Holding(leases.map(|id| (*id, self.tasks[*id].row.generation)).collect())
+    }
+
     /// The session that speaks for an agent.
     pub(super) fn session_of(&self, agent: &Name) -> Option<SessionId> {
         self.agents.find(agent).and_then(Agent::session)

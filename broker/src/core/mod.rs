@@ -378,6 +378,7 @@ impl Core {
             Command::RevokeTokens { agent } => Ok(self.revoke_tokens(agent)),
             Command::Identify { digest } => self.identify(&digest),
             Command::ListTokens => Ok(self.list_tokens()),
+            Command::Holds { agent } => Ok(self.holds(&agent)),
             Command::Message(command) => self.message_command(*command, now),
             Command::Peek { queue, limit } => Ok(self.peek(&queue, limit)),
             Command::Purge { queue, limit } => Ok(self.purge(&queue, limit, now)),

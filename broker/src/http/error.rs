@@ -20,6 +20,8 @@ pub(super) enum HttpError {
     },
     /// A valid token, and not one of somebody who may do this.
     AdminOnly,
+    /// Not the request for a WebSocket that is expected there.
+    NotWebSocket,
     /// A valid token, and not of the agent whom the path is about.
     NotOwner,
     /// No token, or one that opens nothing, where it could stand in the query as well.
@@ -28,6 +30,8 @@ pub(super) enum HttpError {
     ChannelNotFound,
     /// A registration of an agent that is registered.
     AgentRegistered,
+    /// The agent is not here.
+    AgentAbsent,
     /// Nobody has a token of the agent.
     AgentNotFound(String),
     /// The body cannot be had. The rest of it may still arrive, so the connection closes.
@@ -95,6 +99,11 @@ impl IntoResponse for HttpError {
                 let response = reply(StatusCode::UNAUTHORIZED, &body);
                 if body_read { response } else { closing(response) }
             }
+            HttpError::NotWebSocket => {
+                let detail = "this is for WebSocket clients";
+                let body = json!({"error": "websocket_required", "detail": detail});
+                reply(StatusCode::BAD_REQUEST, &body)
+            }
             HttpError::NotOwner | HttpError::Unknown => {
                 reply(StatusCode::UNAUTHORIZED, &json!({"error": "unauthorized"}))
             }
@@ -108,6 +117,9 @@ impl IntoResponse for HttpError {
             }
             HttpError::AgentRegistered => {
                 reply(StatusCode::CONFLICT, &json!({"error": "agent_id already registered"}))
+            }
+            HttpError::AgentAbsent => {
+                reply(StatusCode::NOT_FOUND, &json!({"error": "agent_not_found"}))
             }
             HttpError::AgentNotFound(agent) => {
                 let body = json!({"error": "agent_not_found", "agent_id": agent});

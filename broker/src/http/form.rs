@@ -29,6 +29,11 @@ impl<'a> Form<'a> {
         if self.errors.is_empty() { Ok(()) } else { Err(HttpError::Invalid(self.errors)) }
     }
 
+    /// All that is wrong.
+    pub(super) fn into_errors(self) -> Vec<FieldError> {
+        self.errors
+    }
+
     /// The value of `name`, unless it is absent or null.
     pub(super) fn field(&self, name: &str) -> Option<&'a Value> {
         self.fields.get(name).filter(|value| !value.is_null())

@@ -10,8 +10,10 @@
 //! patience.rs  cuts who is too slow          caller.rs    whose token it is, and what it opens
 //! mod.rs       which route                   task_*.rs    JSON <-> Command and Reply
 //! error.rs     every refusal -> status and body   form.rs   fields, and all their mistakes
+//! agent/       the WebSocket of an agent        messages.rs, channels.rs   the same over REST
 //! ```
 
+mod agent;
 mod body;
 mod caller;
 mod channels;
@@ -35,7 +37,8 @@ use axum::Router;
 use axum::routing::{delete, get, post};
 
 use crate::config::Config;
-use crate::core::command::{Command, Name, Rejection, Reply};
+use crate::core::command::{Command, Name, Rejection, Reply, SessionId};
+use crate::durable::PushTo;
 
 pub use serve::serve;
 
@@ -45,6 +48,21 @@ use error::HttpError;
 pub trait DurableCalls: Clone + Send + Sync + 'static {
     /// Ask `command` of the core. Resolves when what it changed is durable.
     fn call(&self, command: Command) -> impl Future<Output = Result<Reply, Rejection>> + Send;
+
+    /// The number of a new session, which ends with [`DurableCalls::leave`].
+    fn open(&self) -> SessionId;
+
+    /// [`DurableCalls::call`] on behalf of a session; what is pushed because of it goes to
+    /// `push_to`.
+    fn ask(
+        &self,
+        session: SessionId,
+        command: Command,
+        push_to: Option<PushTo>,
+    ) -> impl Future<Output = Result<Reply, Rejection>> + Send;
+
+    /// A session is over.
+    fn leave(&self, session: SessionId);
 }
 
 /// The settings that this door goes by.
@@ -110,6 +128,7 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/admin/tokens", get(tokens::list).post(tokens::issue))
         .route("/admin/tokens/{id}", delete(tokens::revoke))
         .route("/api/admin/agents/{id}/reset-token", post(tokens::reset))
+        .route("/ws", get(agent::open))
         .route("/api/message", post(messages::send))
         .route("/api/messages", get(messages::history))
         .route("/api/mailbox/evict", post(messages::evict))
@@ -124,9 +143,14 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/api/channels/{id}/unsubscribe", post(channels::unsubscribe))
         .route("/api/channels/{id}/publish", post(channels::publish))
         .route("/api/channels/{id}/history", get(channels::history))
+        .route("/api/agents", get(handlers::agents))
+        .route("/api/agents/states", get(handlers::agent_states))
+        .route("/api/agents/{id}/state", get(handlers::agent_state))
         .route("/api/agents/{id}/subscriptions", get(channels::of_agent))
         .route("/api/tasks", post(handlers::submit_task))
         .route("/api/tasks/{id}", get(handlers::show_task))
+        .route("/api/tasks/{id}/retry", post(handlers::retry_task))
+        .route("/api/tasks/{id}/cancel", post(handlers::cancel_task))
         .fallback(handlers::not_found)
         .method_not_allowed_fallback(handlers::not_found)
         .with_state(state)

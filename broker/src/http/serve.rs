@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::uri::PathAndQuery;
-use axum::http::{Method, Request, Uri};
+use axum::http::{Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -57,6 +57,22 @@ pub async fn serve<D: DurableCalls>(
     let _ = places.acquire_many(all).await;
 }
 
+/// What a connection has, and keeps when it becomes something else than HTTP.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    /// Its place; given back when nobody holds this any more.
+    #[expect(dead_code, reason = "held for its drop")]
+    place: Arc<OwnedSemaphorePermit>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Held {
+    /// Resolves when everybody has to go.
+    pub(super) async fn told_to_stop(&mut self) {
+        told(&mut self.shutdown).await;
+    }
+}
+
 /// The next connection, once there is a place for it.
 async fn accept(
     listener: &TcpListener,
@@ -79,21 +95,26 @@ async fn accept(
 /// One connection from its first byte to its last. Gives its place back when it ends.
 async fn connection(
     socket: TcpStream,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
     router: Router,
     settings: HttpSettings,
     mut shutdown: watch::Receiver<bool>,
 ) {
     // Answers are one write each; waiting for more to send would only delay them.
     let _ = socket.set_nodelay(true);
+    let held = Held { place: Arc::new(place), shutdown: shutdown.clone() };
     let stage = Stage::default();
     let stream = TokioIo::new(PatientStream::new(socket, stage.clone(), settings));
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         stage.handling();
         let (stage, router) = (stage.clone(), router.clone());
+        request.extensions_mut().insert(held.clone());
         async move {
             let response = answer(router, request).await;
-            stage.answer();
+            // Whatever speaks there from now on has deadlines of its own.
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                stage.answer();
+            }
             Ok::<_, Infallible>(response)
         }
     });
@@ -101,7 +122,8 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(stream, service);
+        .serve_connection(stream, service)
+        .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

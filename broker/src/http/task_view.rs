@@ -66,7 +66,7 @@ pub(super) fn legacy(view: &TaskView) -> Value {
 }
 
 /// The hub knew four states; ours are finer.
-fn status(state: State) -> &'static str {
+pub(super) fn status(state: State) -> &'static str {
     match state {
         State::Held | State::Scheduled | State::Ready => "queued",
         State::Offered | State::Running | State::Parked => "assigned",

@@ -78,6 +78,21 @@ impl DurableCalls for Fake {
             other => panic!("HTTP has no way to ask {other:?}"),
         }
     }
+
+    fn open(&self) -> SessionId {
+        SessionId(1)
+    }
+
+    async fn ask(
+        &self,
+        _: SessionId,
+        command: Command,
+        _: Option<PushTo>,
+    ) -> Result<Reply, Rejection> {
+        self.call(command).await
+    }
+
+    fn leave(&self, _: SessionId) {}
 }
 
 /// A task that alice failed for good.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::headers;
 use crate::core::command::{
-    AfterEnd, AfterView, Answer, Missed, Name, Offer, Overlap, QuestionView, QueueView, Resource,
-    Schedule, ScheduleView, State, TaskEvent, TaskId, TaskView, TokenView, When, Why,
+    AfterEnd, AfterView, Answer, Generation, Missed, Name, Offer, Overlap, QuestionView, QueueView,
+    Resource, Schedule, ScheduleView, State, TaskEvent, TaskId, TaskView, TokenView, When, Why,
 };
 
 /// Everything about a task.
@@ -280,6 +280,13 @@ pub fn token(view: &TokenView) -> Value {
         "prefix": *view.prefix,
         "issued_ms": view.issued_ms,
     })
+}
+
+/// Leases, as a resume list has them.
+#[must_use]
+pub fn holding(leases: &[(TaskId, Generation)]) -> Value {
+    let lease = |(task, generation): &(TaskId, Generation)| json!({ "task": task.0, "generation": generation.0 });
+    json!({ "holding": leases.iter().map(lease).collect::<Vec<Value>>() })
 }
 
 /// Several tokens.

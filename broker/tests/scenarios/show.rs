@@ -191,6 +191,7 @@ pub(crate) fn outcome_text(outcome: &Result<Reply, Rejection>) -> String {
             | Reply::Tokens(_)
             | Reply::Identified { .. }
             | Reply::Revoked { .. }
+            | Reply::Holding(_)
             | Reply::Message(_),
         ) => {
             unreachable!("no scenario asks for tokens or messages")

@@ -236,6 +236,11 @@ pub enum Command {
     },
     /// Look at all tokens, as far as anybody may know them.
     ListTokens,
+    /// Look at the leases of an agent.
+    Holds {
+        /// Whose.
+        agent: Name,
+    },
     /// Anything about messages from agent to agent.
     Message(Box<MessageCommand>),
     /// Cancel and forget the tasks of a queue that nobody holds.
@@ -473,6 +478,8 @@ pub enum Reply {
     },
     /// All tokens, agent by agent, oldest first.
     Tokens(Vec<TokenView>),
+    /// The leases of an agent, by task.
+    Holding(Vec<(TaskId, Generation)>),
     /// An answer about messages.
     Message(Box<MessageReply>),
     /// Nothing to say.

@@ -1,0 +1,354 @@
+//! The WebSocket of a legacy agent: frames to commands, answers and pushes to frames.
+//!
+//! Frames are handled one after the other, and an answer is sent before anything that was pushed
+//! meanwhile: so a reply stands before the pushes that it caused.
+//!
+//! ```text
+//! frame.rs     what may be sent, field by field       identify.rs   who it is
+//! push.rs      what is sent without being asked for   talk.rs       messages and channels
+//! tier.rs      how hard a task looks                  work.rs       tasks
+//! ```
+
+mod frame;
+mod identify;
+mod push;
+mod talk;
+mod tier;
+mod work;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::error::FieldError;
+use super::form::Form;
+use super::messages::ask;
+use super::serve::Held;
+use super::{DurableCalls, HttpError, HttpState, channels};
+use crate::core::command::{
+    Action, Command, Generation, LeaseOp, MessageCommand, MessageReply, Name, News, Push,
+    Rejection, Reply, SessionId, TaskId,
+};
+use crate::durable::{Heard, PushTo};
+use crate::translate::message;
+
+/// Pushes that may wait for a slow agent. 1,024: more than a burst of a busy channel.
+const PUSHES_MAX: usize = 1_024;
+/// After so long without a frame the agent is asked whether it is there, and after so long it is
+/// taken to be gone: the legacy hub's 60 s.
+const PING_AFTER: Duration = Duration::from_secs(20);
+const GONE_AFTER: Duration = Duration::from_secs(60);
+/// How long an agent that came back may take to say what it still works on.
+const REPORT_WITHIN: Duration = Duration::from_secs(2);
+/// Frames that are wrong in one window before the connection is closed: the contract's 4.7.
+const VIOLATIONS_MAX: u32 = 10;
+const VIOLATIONS_WINDOW: Duration = Duration::from_secs(60);
+/// Room in a frame beside the largest payload.
+const FRAME_EXTRA_BYTES: usize = 64 * 1024;
+
+/// `GET /ws`.
+pub(super) async fn open<D: DurableCalls>(
+    State(state): State<HttpState<D>>,
+    Extension(held): Extension<Held>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, HttpError> {
+    let upgrade = upgrade.map_err(|_| HttpError::NotWebSocket)?;
+    let bytes_max = state.settings.payload_bytes_max + FRAME_EXTRA_BYTES;
+    let upgrade = upgrade.max_message_size(bytes_max).max_frame_size(bytes_max);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        let session = state.durable.open();
+        let (pushes, heard) = mpsc::channel(PUSHES_MAX);
+        let mut agent = AgentSocket {
+            state,
+            session,
+            socket,
+            queue: pushes.downgrade(),
+            pushes: Some(pushes),
+            agent: None,
+            is_attached: false,
+            attach_at: None,
+            capabilities: Vec::new(),
+            tasks: HashMap::new(),
+            violations: 0,
+            window_ends: Instant::now(),
+        };
+        let end = agent.run(heard, held).await;
+        agent.state.durable.leave(session);
+        agent.close(end).await;
+    }))
+}
+
+/// Why a connection ends.
+enum End {
+    /// It is gone already.
+    Gone,
+    /// It is told so.
+    Close(u16, &'static str),
+}
+
+type Step = Result<(), End>;
+
+struct AgentSocket<D> {
+    state: HttpState<D>,
+    session: SessionId,
+    socket: WebSocket,
+    /// Given away with the first identify, so that the queue ends when the broker lets go of it.
+    pushes: Option<mpsc::Sender<Heard>>,
+    /// The same queue, as long as the broker has it.
+    queue: mpsc::WeakSender<Heard>,
+    /// Who it is, once it said so.
+    agent: Option<Name>,
+    /// Whether it takes work.
+    is_attached: bool,
+    /// When it does so without having said what it still works on.
+    attach_at: Option<Instant>,
+    capabilities: Vec<Name>,
+    /// Tasks that it was given, under which generation.
+    tasks: HashMap<TaskId, Generation>,
+    violations: u32,
+    window_ends: Instant,
+}
+
+impl<D: DurableCalls> AgentSocket<D> {
+    async fn run(&mut self, mut heard: mpsc::Receiver<Heard>, mut held: Held) -> End {
+        let mut last_frame = Instant::now();
+        let mut next_ping = last_frame + PING_AFTER;
+        loop {
+            let attach_at = self.attach_at;
+            let attach = async {
+                match attach_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let step = tokio::select! {
+                frame = self.socket.recv() => {
+                    last_frame = Instant::now();
+                    next_ping = last_frame + PING_AFTER;
+                    match frame {
+                        Some(Ok(frame)) => self.handle(frame).await,
+                        Some(Err(_)) | None => Err(End::Gone),
+                    }
+                }
+                heard = heard.recv() => match heard {
+                    Some(heard) => self.tell(&heard).await,
+                    None => Err(End::Close(close_code::POLICY, "too slow: pushes were lost")),
+                },
+                () = attach => self.attach(Vec::new()).await,
+                () = sleep_until(next_ping) => {
+                    next_ping += PING_AFTER;
+                    match last_frame.elapsed() < GONE_AFTER {
+                        true => self.send(Frame::Ping(Vec::new().into())).await,
+                        false => Err(End::Close(close_code::PROTOCOL, "")),
+                    }
+                }
+                () = held.told_to_stop() => Err(End::Close(close_code::NORMAL, "")),
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    async fn close(&mut self, end: End) {
+        if let End::Close(code, reason) = end {
+            let frame = CloseFrame { code, reason: reason.into() };
+            let _ = self.send(Frame::Close(Some(frame))).await;
+        }
+    }
+
+    async fn send(&mut self, frame: Frame) -> Step {
+        match timeout(self.state.settings.body, self.socket.send(frame)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(End::Gone),
+        }
+    }
+
+    pub(super) async fn say(&mut self, value: &Value) -> Step {
+        self.send(Frame::Text(value.to_string().into())).await
+    }
+
+    pub(super) async fn refuse(&mut self, error: &str) -> Step {
+        self.say(&json!({"type": "error", "error": error})).await
+    }
+
+    /// The core declines, for a reason that the contract has no word for.
+    pub(super) async fn decline(&mut self, rejection: &Rejection) -> Step {
+        let detail = rejection.to_string();
+        self.say(&json!({"type": "error", "error": rejection.code(), "detail": detail})).await
+    }
+
+    async fn handle(&mut self, frame: Frame) -> Step {
+        if self.is_attached {
+            // Whatever arrives is a sign of life.
+            let command = Command::Heartbeat { session: self.session };
+            let _ = self.state.durable.ask(self.session, command, None).await;
+        }
+        let text = match frame {
+            Frame::Text(text) => text,
+            Frame::Binary(_) => return self.violate("unknown", not_an_object()).await,
+            Frame::Ping(_) | Frame::Pong(_) => return Ok(()),
+            Frame::Close(_) => return Err(End::Gone),
+        };
+        let Ok(value) = serde_json::from_str::<Value>(&text) else {
+            return self.refuse("invalid_json").await;
+        };
+        let Value::Object(fields) = value else {
+            return self.violate("unknown", not_an_object()).await;
+        };
+        let Some(kind) = fields.get("type").and_then(Value::as_str).map(str::to_owned) else {
+            let mut form = Form::new(&fields);
+            match form.field("type") {
+                Some(other) => form.wrong_type("type", "string", other),
+                None => form.required("type"),
+            }
+            return self.violate("unknown", form.into_errors()).await;
+        };
+        let errors = frame::check(&kind, &fields);
+        if !errors.is_empty() {
+            return self.violate(&kind, errors).await;
+        }
+        match (&self.agent, kind.as_str()) {
+            (_, "identify") => self.identify(&fields).await,
+            (None, _) => self.refuse("not_identified").await,
+            (Some(agent), _) => {
+                let agent = agent.clone();
+                self.serve(agent, &kind, &fields).await
+            }
+        }
+    }
+
+    /// A frame was wrong: say so, until it was too often.
+    pub(super) async fn violate(&mut self, kind: &str, errors: Vec<FieldError>) -> Step {
+        let now = Instant::now();
+        if now >= self.window_ends {
+            (self.violations, self.window_ends) = (0, now + VIOLATIONS_WINDOW);
+        }
+        self.violations += 1;
+        if self.violations >= VIOLATIONS_MAX {
+            return Err(End::Close(close_code::POLICY, "too many validation errors"));
+        }
+        let body = json!({"type": "error", "error": "validation_failed", "message_type": kind,
+            "errors": errors});
+        self.say(&body).await
+    }
+
+    /// Ask of the core; what is pushed because of it goes to this connection.
+    pub(super) async fn ask(&mut self, command: Command) -> Result<Reply, Rejection> {
+        let queue = self.pushes.clone().or_else(|| self.queue.upgrade());
+        self.state.durable.ask(self.session, command, queue.map(PushTo::Queue)).await
+    }
+
+    async fn tell(&mut self, heard: &Heard) -> Step {
+        match heard {
+            Heard::News(News::Replaced) | Heard::Push(Push::Replaced) => {
+                return Err(End::Close(close_code::POLICY, "replaced"));
+            }
+            Heard::Push(Push::Offer(offer)) => {
+                self.tasks.insert(offer.task, offer.generation);
+            }
+            Heard::Push(Push::Revoked { task, .. }) => {
+                self.tasks.remove(task);
+            }
+            _ => {}
+        }
+        if let Some(frame) = push::frame(heard, unix_ms()) {
+            self.say(&frame).await?;
+        }
+        if let Heard::Push(Push::Cancel { task, generation, .. }) = heard {
+            // Legacy agents stop and say nothing.
+            self.tasks.remove(task);
+            let action = Action::CancelAck { result: Arc::default() };
+            let _ = self.operate(*task, *generation, action).await;
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, agent: Name, kind: &str, fields: &Map<String, Value>) -> Step {
+        match kind {
+            "message" => self.send_message(agent, fields).await,
+            "status" => {
+                let status = fields["status"].as_str().unwrap_or_default().into();
+                match self.message(MessageCommand::SetStatus { agent, status }).await {
+                    Ok(_) => self.say(&json!({"type": "status_updated"})).await,
+                    Err(rejection) => self.decline(&rejection).await,
+                }
+            }
+            "agent_restarting" => {
+                let status = "restarting".into();
+                // No answer; whoever restarts would not hear it.
+                let _ = self.message(MessageCommand::SetStatus { agent, status }).await;
+                Ok(())
+            }
+            "list_agents" => match self.message(MessageCommand::ListPresent).await {
+                Ok(Some(MessageReply::Present(views))) => {
+                    let agents: Vec<Value> = views.iter().map(message::agent).collect();
+                    self.say(&json!({"type": "agents", "agents": agents})).await
+                }
+                Ok(other) => unreachable!("a list answered {other:?}"),
+                Err(rejection) => self.decline(&rejection).await,
+            },
+            "ping" => {
+                let _ = self.message(MessageCommand::See { agent }).await;
+                self.say(&json!({"type": "pong", "timestamp": unix_ms()})).await
+            }
+            "list_channels" => match channels::all(&self.state.durable).await {
+                Ok(views) => {
+                    let views: Vec<Value> = views.iter().map(message::listed).collect();
+                    self.say(&json!({"type": "channels", "channels": views})).await
+                }
+                Err(_) => self.refuse("unavailable").await,
+            },
+            "channel_subscribe" | "channel_unsubscribe" | "channel_publish" | "channel_history" => {
+                self.use_channel(agent, kind, fields).await
+            }
+            "ollama_report" => {
+                self.say(&json!({"type": "ollama_report_ack", "status": "registered"})).await
+            }
+            "resource_report" => Ok(()),
+            _ => self.serve_task(agent, kind, fields).await,
+        }
+    }
+
+    pub(super) async fn message(
+        &mut self,
+        command: MessageCommand,
+    ) -> Result<Option<MessageReply>, Rejection> {
+        ask(&self.state.durable, command).await
+    }
+
+    /// The task and the generation under which this connection was given it.
+    pub(super) fn held(&self, task: TaskId) -> Option<(TaskId, Generation)> {
+        self.tasks.get(&task).map(|generation| (task, *generation))
+    }
+
+    pub(super) async fn operate(
+        &mut self,
+        task: TaskId,
+        generation: Generation,
+        action: Action,
+    ) -> Result<Reply, Rejection> {
+        let session = self.session;
+        self.ask(Command::Lease(LeaseOp { session, task, generation, action })).await
+    }
+}
+
+fn not_an_object() -> Vec<FieldError> {
+    let fields = Map::new();
+    let mut form = Form::new(&fields);
+    form.refuse("body", "wrong_type", "expected a text frame with a JSON object".to_owned(), None);
+    form.into_errors()
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

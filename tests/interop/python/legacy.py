@@ -1,0 +1,371 @@
+"""The flows of the legacy hub's agents, over real sockets, with a WebSocket client of others.
+
+Prints "ok CASE" for each case, or ends with the failed assertion. How it finds its broker and asks
+for a restart: see ../script.rs. Frames and answers are written from the contract.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+
+import nats
+import websockets
+
+HTTP = os.environ["AGENTCOM_OPEN_HTTP"]
+# Far more than anything here takes; only a failure waits for it.
+PATIENCE = 20
+
+
+def call(method, path, token=None, body=None):
+    """The status and the JSON of an answer."""
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://{HTTP}{path}", data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def register(name):
+    status, answer = call("POST", "/api/onboard/register", body={"agent_id": name})
+    assert status == 201, answer
+    assert answer["hub_ws_url"] == f"ws://{HTTP}/ws", answer
+    return answer["token"]
+
+
+class Agent:
+    """A socket that says and hears JSON."""
+
+    def __init__(self, socket):
+        self.socket = socket
+
+    async def say(self, **frame):
+        await self.socket.send(json.dumps(frame))
+
+    async def hear(self):
+        return json.loads(await asyncio.wait_for(self.socket.recv(), PATIENCE))
+
+    async def expect(self, **frame):
+        """The next frame, which has at least these fields."""
+        heard = await self.hear()
+        assert {key: heard.get(key) for key in frame} == frame, heard
+        return heard
+
+    async def until(self, kind):
+        """The next frame of this type; others are passed over."""
+        while True:
+            heard = await self.hear()
+            if heard["type"] == kind:
+                return heard
+
+    async def expect_close(self, code, reason):
+        try:
+            while True:
+                await self.hear()
+        except websockets.ConnectionClosed as closed:
+            assert (closed.rcvd.code, closed.rcvd.reason) == (code, reason), closed
+
+
+@contextlib.asynccontextmanager
+async def stranger():
+    async with websockets.connect(f"ws://{HTTP}/ws") as socket:
+        yield Agent(socket)
+
+
+@contextlib.asynccontextmanager
+async def agent(name, token, /, **fields):
+    async with stranger() as connected:
+        await connected.say(type="identify", agent_id=name, token=token, **fields)
+        await connected.expect(type="identified", agent_id=name)
+        yield connected
+
+
+def submit(token, description, **fields):
+    status, answer = call("POST", "/api/tasks", token, {"description": description, **fields})
+    assert status == 201, answer
+    return answer["task_id"]
+
+
+def status_of(token, task):
+    status, answer = call("GET", f"/api/tasks/{task}", token)
+    return answer["status"] if status == 200 else status
+
+
+async def mistakes():
+    token = register("m1")
+    async with stranger() as one:
+        await one.socket.send("{")
+        await one.expect(type="error", error="invalid_json")
+        await one.say(type="ping")
+        await one.expect(type="error", error="not_identified")
+        await one.say(type="identify", agent_id="m1", token="0" * 64)
+        await one.expect(type="error", error="invalid_token")
+        await one.say(type="identify", agent_id="m2", token=token)
+        await one.expect(type="error", error="token_agent_mismatch")
+        await one.say(type="identify", agent_id="m1", capabilities=["a", 1])
+        heard = await one.expect(
+            type="error", error="validation_failed", message_type="identify"
+        )
+        assert [error["field"] for error in heard["errors"]] == ["token", "capabilities[1]"]
+        await one.socket.send("[1]")
+        await one.expect(type="error", error="validation_failed", message_type="unknown")
+        for _ in range(7):
+            await one.say(type="dance")
+            await one.expect(type="error", message_type="dance")
+        await one.say(type="dance")
+        await one.expect_close(1008, "too many validation errors")
+    assert call("GET", "/ws")[0] == 400
+
+
+async def presence():
+    ann, ben = register("p1"), register("p2")
+    async with agent("p1", ann, name="Ann", capabilities=["code", "a b"]) as one:
+        async with agent("p2", ben, status="idle") as two:
+            joined = await one.expect(type="agent_joined")
+            assert joined["agent"]["agent_id"] == "p2", joined
+            assert (joined["agent"]["name"], joined["agent"]["status"]) == ("p2", "idle")
+            await two.say(type="status", status="busy")
+            await two.expect(type="status_updated")
+            changed = await two.expect(type="status_changed")
+            assert changed["agent"]["status"] == "busy", changed
+            await one.expect(type="status_changed")
+            await one.say(type="list_agents")
+            listed = await one.expect(type="agents")
+            found = {entry["agent_id"]: entry for entry in listed["agents"]}
+            assert found["p1"]["capabilities"] == ["code", "a b"], listed
+            assert found["p1"]["name"] == "Ann" and found["p1"]["status"] == "connected"
+            status, states = call("GET", "/api/agents/p1/state", ann)
+            assert (status, states["fsm_state"]) == (200, "idle"), states
+            assert states["capabilities"][0] == {"name": "code"}, states
+        await one.expect(type="agent_left", agent_id="p2")
+        assert call("GET", "/api/agents/p2/state", ann) == (404, {"error": "agent_not_found"})
+        await one.say(type="ping")
+        await one.expect(type="pong")
+        # The newest connection is the agent.
+        async with agent("p1", ann) as newer:
+            await one.expect_close(1008, "replaced")
+            await newer.say(type="message", to="p1", payload={"text": "me"})
+            await newer.expect(type="message_sent")
+            await newer.expect(type="message", payload={"text": "me"})
+
+
+async def messages():
+    ann, ben = register("a1"), register("b1")
+    async with agent("a1", ann) as one:
+        await one.say(type="message", to="b1", payload={"text": "later"}, message_type="request")
+        sent = await one.expect(type="message_sent")
+        status, box = call("GET", "/api/mailbox/b1", ben)
+        assert [mail["id"] for mail in box["messages"]] == [sent["id"]], box
+        assert box["messages"][0]["type"] == "request", box
+        async with agent("b1", ben) as two:
+            await one.expect(type="agent_joined")
+            # What waits is not pushed; what comes now is, and waits nowhere.
+            await one.say(type="message", to="b1", payload={"text": "now"}, reply_to=sent["id"])
+            await one.expect(type="message_sent")
+            heard = await two.expect(type="message", message_type="chat", reply_to=sent["id"])
+            assert heard["from"] == "a1" and "to" not in heard, heard
+            assert call("GET", "/api/mailbox/b1", ben)[1]["count"] == 1
+            # The answer comes before the sender's own copy.
+            await two.say(type="message", payload={"text": "all"})
+            await two.expect(type="message_sent")
+            await two.expect(type="message", payload={"text": "all"})
+            await one.expect(type="message", payload={"text": "all"})
+            call("POST", "/api/message", ann, {"to": "broadcast", "payload": {"text": "http"}})
+            await one.expect(type="message", payload={"text": "http"})
+            await two.expect(type="message", payload={"text": "http"})
+            await two.say(type="message", payload={}, message_type="delegate")
+            await two.expect(type="error", error="validation_failed", message_type="message")
+    status, answer = call("POST", "/api/mailbox/b1/ack", ben, {"seq": box["last_seq"]})
+    assert (status, answer) == (200, {"status": "acked", "up_to": box["last_seq"]}), answer
+    assert call("GET", f"/api/threads/{sent['id']}/replies", ann)[1]["count"] == 1
+
+
+async def channels():
+    ann, ben = register("c1"), register("c2")
+    assert call("POST", "/api/channels", ann, {"name": "#Talk"})[0] == 201
+    native = await nats.connect("nats://" + os.environ["AGENTCOM_OPEN"])
+    overheard = await native.subscribe("$AC.EVENT.CHANNEL.talk")
+    await native.flush()
+    async with agent("c1", ann) as one, agent("c2", ben) as two:
+        await one.expect(type="agent_joined")
+        await one.say(type="channel_subscribe", channel="#TALK")
+        await one.expect(type="channel_subscribed", channel="#TALK")
+        await one.say(type="channel_subscribe", channel="talk")
+        await one.expect(type="channel_subscribed", channel="talk", note="already_subscribed")
+        await two.say(type="channel_subscribe", channel="talk")
+        await two.expect(type="channel_subscribed")
+        await one.expect(type="channel_agent_joined", channel="talk", agent_id="c2")
+        await one.say(type="channel_publish", channel="#talk", payload={"text": "hi"})
+        done = await one.expect(type="channel_published", channel="#talk", seq=1)
+        heard = await two.expect(type="channel_message", channel="talk", id=done["id"])
+        assert (heard["from"], heard["payload"]) == ("c1", {"text": "hi"}), heard
+        event = json.loads((await overheard.next_msg(timeout=PATIENCE)).data)
+        assert (event["id"], event["channel"]) == (done["id"], "talk"), event
+        # Every subscriber but the publisher has a copy, connected or not.
+        assert call("GET", "/api/mailbox/c2", ben)[1]["count"] == 1
+        await two.say(type="channel_history", channel="talk")
+        kept = await two.expect(type="channel_history", channel="talk")
+        assert [entry["seq"] for entry in kept["messages"]] == [1], kept
+        await two.say(type="channel_unsubscribe", channel="talk")
+        await two.expect(type="channel_unsubscribed", channel="talk")
+        await two.say(type="list_channels")
+        listed = await two.expect(type="channels")
+        assert listed["channels"][0]["subscriber_count"] == 1, listed
+        for kind in ["channel_subscribe", "channel_unsubscribe"]:
+            await two.say(type=kind, channel="none")
+            await two.expect(type="error", error="channel_not_found")
+    # A subscription outlives the connection.
+    async with agent("c2", ben) as two, agent("c1", ann) as one:
+        await two.until("agent_joined")
+        await two.say(type="channel_publish", channel="talk", payload={"text": "again"})
+        await two.expect(type="channel_published", seq=2)
+        await one.until("channel_message")
+    await native.close()
+
+
+ASSIGNED = """type task_id description metadata generation assigned_at repo branch file_hints
+    success_criteria verification_steps complexity routing_decision skip_verification
+    verification_timeout_ms max_verification_retries""".split()
+
+
+async def tasks():
+    token = register("t1")
+    async with agent("t1", token, capabilities=["code"]) as one:
+        task = submit(token, "do it", needed_capabilities=["code"], metadata={"a": 1},
+                      assign_to="t1")
+        given = await one.expect(type="task_assign", task_id=task, generation=1)
+        assert sorted(given) == sorted(ASSIGNED), sorted(given)
+        assert (given["description"], given["metadata"]) == ("do it", {"a": 1}), given
+        assert given["complexity"]["effective_tier"] == "standard", given
+        assert given["routing_decision"]["target_type"] == "ollama", given
+        assert given["repo"] is None and given["file_hints"] == [], given
+        assert call("GET", "/api/agents/t1/state", token)[1]["fsm_state"] == "assigned"
+        await one.say(type="task_accepted", task_id=task)
+        await one.expect(type="task_ack", task_id=task, status="accepted")
+        state = call("GET", "/api/agents/t1/state", token)[1]
+        assert (state["fsm_state"], state["current_task_id"]) == ("working", task), state
+        await one.say(type="task_progress", task_id=task, progress=50)
+        await one.say(type="task_complete", task_id=task, generation=7)
+        await one.expect(type="error", error="task_complete_failed: stale_generation")
+        await one.say(type="task_complete", task_id=task, generation=1,
+                      result={"status": "ok"}, tokens_used=9)
+        await one.expect(type="task_ack", task_id=task, status="complete")
+        status, shown = call("GET", f"/api/tasks/{task}", token)
+        assert shown["status"] == "completed", shown
+        assert shown["result"] == {"status": "ok", "tokens_used": 9}, shown
+        await one.say(type="task_complete", task_id="task-00000000000fffff", generation=1)
+        await one.expect(type="error", error="task_complete_failed: not_found")
+        await one.say(type="task_accepted", task_id="nonsense")
+        await one.expect(type="task_ack", task_id="nonsense", status="accepted")
+
+        # Fail, retry, dead letter, and another life.
+        task = submit(token, "try it", max_retries=2, assign_to="t1")
+        await one.expect(type="task_assign", task_id=task, generation=1)
+        await one.say(type="task_failed", task_id=task, generation=1, reason="x" * 3000)
+        await one.expect(type="task_ack", task_id=task, status="retried")
+        again = await one.expect(type="task_assign", task_id=task)
+        assert again["generation"] == 3, again
+        await one.say(type="task_failed", task_id=task, generation=3, error="no")
+        await one.expect(type="task_ack", task_id=task, status="dead_letter")
+        assert status_of(token, task) == "dead_letter"
+        status, answer = call("POST", f"/api/tasks/{task}/retry", token)
+        assert (status, answer) == (200, {"status": "requeued", "task_id": task, "priority": 2})
+        third = await one.expect(type="task_assign", task_id=task)
+        assert call("POST", f"/api/tasks/{task}/retry", token)[0] == 404
+        # Called off while somebody is at it.
+        await one.say(type="task_accepted", task_id=task)
+        await one.expect(type="task_ack", status="accepted")
+        status, answer = call("POST", f"/api/tasks/{task}/cancel", token)
+        assert (status, answer["previous_status"]) == (200, "assigned"), answer
+        await one.expect(type="task_cancelled", task_id=task)
+        await one.say(type="task_complete", task_id=task, generation=third["generation"])
+        await one.until("error")
+        assert status_of(token, task) == 404
+
+        # Whoever is busy says so, and somebody else does it.
+        other = register("t2")
+        task = submit(token, "take it")
+        await one.expect(type="task_assign", task_id=task)
+        async with agent("t2", other) as two:
+            await one.expect(type="agent_joined")
+            await one.say(type="task_rejected", task_id=task, reason="busy")
+            given = await two.expect(type="task_assign", task_id=task)
+            await two.say(type="task_complete", task_id=task, generation=given["generation"])
+            await two.expect(type="task_ack", status="complete")
+
+
+async def reconnect():
+    token = register("r1")
+    other = register("r2")
+    async with agent("r1", token) as one:
+        task = submit(token, "long", assign_to="r1")
+        await one.expect(type="task_assign", task_id=task, generation=1)
+        await one.say(type="task_accepted", task_id=task)
+        await one.expect(type="task_ack", status="accepted")
+        one.socket.transport.abort()
+    async with agent("r1", token) as one:
+        await one.say(type="state_report", task_id=task, status="working", generation=1)
+        await one.expect(type="state_report_ack", task_id=task, action="continue")
+        await one.say(type="task_complete", task_id=task, generation=1, result={"n": 1})
+        # Nothing stands before the answer: it was not assigned a second time.
+        await one.expect(type="task_ack", task_id=task, status="complete")
+        await one.say(type="state_report", task_id=task, generation=1)
+        await one.expect(type="state_report_ack", action="abort")
+
+        # A process that was started again asks for its task, and one that forgot it loses it.
+        task = submit(token, "longer", assign_to="r1")
+        await one.expect(type="task_assign", task_id=task)
+        await one.say(type="task_accepted", task_id=task)
+        await one.expect(type="task_ack", status="accepted")
+        one.socket.transport.abort()
+    async with agent("r1", token) as one:
+        await one.say(type="task_recovering", task_id=task)
+        heard = await one.expect(type="task_continue", task_id=task, generation=1)
+        await one.say(type="task_recovering", task_id="task-00000000000fffff")
+        await one.expect(type="task_reassign")
+        one.socket.transport.abort()
+    async with agent("r1", token) as one:
+        given = await one.expect(type="task_assign", task_id=task)
+        assert given["generation"] > heard["generation"], given
+        await one.say(type="task_complete", task_id=task, generation=given["generation"])
+        await one.expect(type="task_ack", status="complete")
+
+
+async def restart():
+    global HTTP
+    token = register("h1")
+    one = await websockets.connect(f"ws://{HTTP}/ws")
+    here = Agent(one)
+    await here.say(type="identify", agent_id="h1", token=token)
+    await here.expect(type="identified")
+    task = submit(token, "through it all", assign_to="h1")
+    await here.expect(type="task_assign", task_id=task, generation=1)
+    await here.say(type="task_accepted", task_id=task)
+    await here.expect(type="task_ack", status="accepted")
+    print("RESTART", flush=True)
+    await here.expect_close(1000, "")
+    line = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    HTTP = line.split()[1]
+    async with agent("h1", token) as here:
+        await here.say(type="state_report", task_id=task, generation=1)
+        await here.expect(type="state_report_ack", action="continue")
+        await here.say(type="task_complete", task_id=task, generation=1)
+        await here.expect(type="task_ack", task_id=task, status="complete")
+    assert status_of(token, task) == "completed"
+
+
+async def main():
+    for case in [mistakes, presence, messages, channels, tasks, reconnect, restart]:
+        await case()
+        print("ok", case.__name__, flush=True)
+
+
+asyncio.run(main())
