@@ -11,9 +11,9 @@ use std::thread::{self, JoinHandle};
 use parking_lot::Mutex;
 
 use crate::commit::turn::Voice;
-use crate::core::command::{List, Rejection, Reply, RequestId};
-use crate::core::record::{Ending, Shelf, TaskRow};
-use crate::store::Reader;
+use crate::core::command::{List, Rejection, Reply, RequestId, TaskView};
+use crate::core::record::{BodyKind, Ending, Shelf, TaskRow};
+use crate::store::{Reader, StoreError};
 
 /// Lists that may wait. 256: more people than ever look at the same time.
 const WAITING_MAX: usize = 256;
@@ -96,7 +96,7 @@ fn stopping() -> Rejection {
     Rejection::Unavailable { reason: "the broker is stopping".into() }
 }
 
-/// One page of a list, without payloads and results.
+/// One page of a list.
 ///
 /// # Errors
 /// [`Rejection::Unreadable`] if the store cannot be read.
@@ -117,10 +117,23 @@ pub fn list(reader: &dyn Reader, wanted: &List) -> Result<Reply, Rejection> {
         }
         true
     });
-    match outcome {
+    let filled = outcome.and_then(|()| match wanted.has_bodies {
+        true => tasks.iter_mut().try_for_each(|view| fill(reader, view)),
+        false => Ok(()),
+    });
+    match filled {
         Ok(()) => Ok(Reply::Listed { tasks, next }),
         Err(error) => Err(Rejection::Unreadable { reason: error.to_string().into() }),
     }
+}
+
+/// A body that is gone since the row was read is shown as none.
+fn fill(reader: &dyn Reader, view: &mut TaskView) -> Result<(), StoreError> {
+    let body = |kind| reader.body(view.task, kind);
+    let payload = body(BodyKind::Payload)?.unwrap_or_default();
+    let result = if view.state.is_terminal() { body(BodyKind::Result)? } else { None };
+    (view.payload, view.result) = (payload, result);
+    Ok(())
 }
 
 fn fits(wanted: &List, row: &TaskRow) -> bool {
@@ -137,7 +150,8 @@ impl List {
     /// Everything on one shelf.
     #[must_use]
     pub fn of(shelf: Shelf, limit: usize) -> List {
-        List { shelf, queue: None, state: None, reason: None, after: None, limit }
+        let (queue, state, reason, after) = (None, None, None, None);
+        List { shelf, queue, state, reason, after, limit, has_bodies: false }
     }
 }
 

@@ -135,10 +135,11 @@ fn what_is_not_there_is_not_found() {
         let refused = json!({"error": "task_not_found", "task_id": id});
         broker.http_get(&format!("/api/tasks/{id}"), &bearer).expect(404, &refused);
     }
-    for path in ["/", "/api", "/api/tasks", "/api/tasks/1/x", "/health/x", "/operator.token"] {
+    for path in ["/", "/api", "/api/task", "/api/tasks/1/x", "/health/x", "/operator.token"] {
         broker.http_get(path, &bearer).expect(404, &json!({"error": "not_found"}));
     }
     broker.http_post("/health", "", "").expect(404, &json!({"error": "not_found"}));
+    broker.http_delete("/api/tasks", &bearer).expect(404, &json!({"error": "not_found"}));
 }
 
 #[test]
@@ -302,4 +303,55 @@ fn a_task_waits_for_others_and_is_for_whom_it_names() {
     alice.send(format!("TASK COMPLETE c {} 0\r\n\r\n", offer.lease()));
     alice.expect(format!("OK c task={} state=completed\r\n", offer.task));
     assert_eq!(alice.offer().task, offer.task + 1);
+}
+
+#[test]
+fn tasks_are_listed_in_the_order_of_priority_and_age() {
+    let Some(broker) = broker() else { return };
+    let mut ids = Vec::new();
+    for (description, priority, goal) in
+        [("a", "low", "g"), ("b", "normal", "h"), ("c", "urgent", "g"), ("d", "normal", "g")]
+    {
+        let body = json!({"description": description, "priority": priority, "goal_id": goal,
+            "max_retries": 1});
+        let answer = submit(&broker, &body.to_string());
+        ids.push(answer.json()["task_id"].as_str().expect("an id").to_owned());
+    }
+    let mut worker = broker.connect(QUIET);
+    worker.start_worker("alice");
+    let offer = worker.offer();
+    let fail = format!("TASK FAIL f {} {} class=fatal 2\r\nno\r\n", offer.task, offer.generation);
+    let answer = worker.ask(fail);
+    assert!(answer.starts_with("OK f"), "{answer}");
+    let list = |query: &str| {
+        let answer = broker.http_get(&format!("/api/tasks{query}"), &broker.bearer());
+        let body = answer.json();
+        let tasks = body["tasks"].as_array().unwrap_or_else(|| panic!("{answer:?}")).clone();
+        assert_eq!(body["count"], tasks.len());
+        let text = |task: &Value| task["description"].as_str().unwrap_or_default().to_owned();
+        tasks.iter().map(text).collect::<String>()
+    };
+    // The urgent one is dead: it is listed elsewhere. The next one was offered meanwhile.
+    assert_eq!(list(""), "bda");
+    assert_eq!(list("?priority=normal"), "bd");
+    assert_eq!(list("?priority=0"), "bda", "a digit asks for nothing");
+    assert_eq!(list("?goal_id=g"), "da");
+    assert_eq!(list("?status=queued"), "da");
+    assert_eq!(list("?status=assigned&assigned_to=alice"), "b");
+    assert_eq!(list("?assigned_to=bob"), "");
+    assert_eq!(list("?status=dead_letter") + &list("?status=dance"), "");
+    assert_eq!(list("/dead-letter"), "c");
+    let retried = broker.http_post(&format!("/api/tasks/{}/retry", ids[2]), &broker.bearer(), "");
+    assert_eq!(retried.json()["status"], "requeued", "{retried:?}");
+    assert_eq!(list("/dead-letter"), "");
+    let cancelled =
+        broker.http_post(&format!("/api/tasks/{}/cancel", ids[0]), &broker.bearer(), "");
+    let expected = json!({"status": "cancelled", "task_id": ids[0], "previous_status": "queued"});
+    cancelled.expect(200, &expected);
+    assert_eq!(list("?priority=low"), "");
+    for what in ["retry", "cancel"] {
+        let path = format!("/api/tasks/task-00000000000fffff/{what}");
+        let missing = json!({"error": "task_not_found", "task_id": "task-00000000000fffff"});
+        broker.http_post(&path, &broker.bearer(), "").expect(404, &missing);
+    }
 }

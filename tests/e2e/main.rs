@@ -8,5 +8,6 @@ mod descriptors;
 mod http;
 mod lifecycle;
 mod messages;
+mod settings;
 mod tasks;
 mod wire;

@@ -68,6 +68,15 @@ impl Broker {
         ))
     }
 
+    /// `PUT path` with `headers`, each ended by CRLF, and `body`.
+    #[track_caller]
+    pub fn http_put(&self, path: &str, headers: &str, body: &str) -> Answer {
+        let (common, size) = (self.common_headers(), body.len());
+        self.http_raw(&format!(
+            "PUT {path} HTTP/1.1\r\n{common}Content-Length: {size}\r\n{headers}\r\n{body}"
+        ))
+    }
+
     /// `DELETE path` with `headers`, each ended by CRLF.
     #[track_caller]
     pub fn http_delete(&self, path: &str, headers: &str) -> Answer {

@@ -115,6 +115,7 @@ impl Batch {
             | Record::ScheduleRemoved { .. }
             | Record::Token(_)
             | Record::TokenRevoked { .. }
+            | Record::Config(_)
             | Record::Message(_)
             | Record::MessageDropped { .. }
             | Record::MessageIdBound(_)

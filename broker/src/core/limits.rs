@@ -214,6 +214,11 @@ pub const TOKENS_MAX: usize = 100_000;
 /// Most tokens of one agent. 64: one for each place that it runs in.
 pub const AGENT_TOKENS_MAX: usize = 64;
 
+/// Most shared settings, and most bytes in one. 1,000 of 64 KiB: all of them are in memory.
+pub const CONFIG_KEYS_MAX: usize = 1_000;
+/// See [`CONFIG_KEYS_MAX`].
+pub const CONFIG_VALUE_BYTES_MAX: usize = 64 * 1024;
+
 /// Messages that wait in one mailbox; the oldest one has to go for a newer one. 100, as in the
 /// legacy hub: whoever stays away for longer has to catch up in another way.
 pub const MAILBOX_MESSAGES_MAX: usize = 100;

@@ -12,7 +12,7 @@
 //!            messages    which are kept, and answer which?   mailbox, channel  what waits where?
 //!            deadlines   when is something due?              limits  every number, with its reason
 //!   halves   submit, depend, schedule, matching, lease, connect, take, park, timers, cancel,
-//!            edit, dead, watch, why, manage, identify, post, restore
+//!            edit, dead, watch, why, manage, identify, post, config, restore
 //! ```
 //!
 //! No clock, no randomness, no I/O and no locks: time comes in with the request, and the same
@@ -35,6 +35,7 @@ mod bits;
 mod cancel;
 mod channel;
 pub mod command;
+mod config;
 mod connect;
 pub mod cron;
 mod dead;
@@ -80,6 +81,7 @@ use self::command::{
     Action, Command, Effect, Epoch, MessageId, Name, Now, Progress, Push, QueueCounts, Rejection,
     Reply, Request, RequestId, SessionId, State, TaskEvent, TaskId, Tick,
 };
+use self::config::Shared;
 use self::deadlines::Deadlines;
 use self::dedup::Dedups;
 use self::depend::{Dependents, Ended};
@@ -131,6 +133,7 @@ pub struct Core {
     mailboxes: Mailboxes,
     channels: Channels,
     presence: Presence,
+    shared: Shared,
     deadlines: Deadlines<Tick, Timer>,
     /// Deadlines of the wall clock.
     wall_deadlines: Deadlines<u64, WallTimer>,
@@ -190,6 +193,7 @@ impl Core {
             mailboxes: Mailboxes::default(),
             channels: Channels::default(),
             presence: Presence::default(),
+            shared: Shared::default(),
             deadlines: Deadlines::new(),
             wall_deadlines: Deadlines::new(),
             now: Now::default(),
@@ -378,6 +382,7 @@ impl Core {
             Command::RevokeTokens { agent } => Ok(self.revoke_tokens(agent)),
             Command::Identify { digest } => self.identify(&digest),
             Command::ListTokens => Ok(self.list_tokens()),
+            Command::Config(command) => self.config_command(command),
             Command::Holds { agent } => Ok(self.holds(&agent)),
             Command::Message(command) => self.message_command(*command, now),
             Command::Peek { queue, limit } => Ok(self.peek(&queue, limit)),

@@ -10,9 +10,9 @@
 use std::sync::{Arc, LazyLock};
 
 use super::command::{
-    AfterEnd, AfterView, DeadReason, DedupMode, Epoch, Failure, Generation, Message, MessageId,
-    Name, NewChannel, ParkTimeout, QuestionView, Schedule, Spec, State, TaskId, TaskView,
-    TokenDigest,
+    AfterEnd, AfterView, ConfigView, DeadReason, DedupMode, Epoch, Failure, Generation, Message,
+    MessageId, Name, NewChannel, ParkTimeout, QuestionView, Schedule, Spec, State, TaskId,
+    TaskView, TokenDigest,
 };
 use super::limits::QueueSettings;
 
@@ -80,6 +80,8 @@ pub enum Record {
         /// Of the token.
         digest: TokenDigest,
     },
+    /// A shared setting.
+    Config(ConfigView),
     /// A message, as long as it has a place somewhere.
     Message(Arc<Message>),
     /// It has none any more.

@@ -45,6 +45,7 @@ impl Core {
             }
             Record::Schedule(row) => core.learn_schedule(*row),
             Record::Token(row) => core.tokens.insert(*row),
+            Record::Config(view) => core.learn_config(view),
             Record::Message(message) => core.learn_message(&message, &mut learnt),
             Record::MessageIdBound(bound) => core.next_message = core.next_message.max(bound),
             Record::Mail { agent, message, sent_ms } => {

@@ -185,6 +185,7 @@ fn rejected(rejection: &Rejection) -> Response {
         | Rejection::Answered { .. }
         | Rejection::OtherQuestion { .. }
         | Rejection::OtherVersion { .. }
+        | Rejection::OtherConfig { .. }
         | Rejection::InvalidState { .. }
         | Rejection::StaleGeneration { .. }
         | Rejection::NotOwner { .. }

@@ -17,6 +17,7 @@ mod agent;
 mod body;
 mod caller;
 mod channels;
+mod config;
 mod error;
 mod form;
 mod handlers;
@@ -26,7 +27,9 @@ mod post_body;
 mod query;
 mod serve;
 mod task_body;
+mod task_list;
 mod task_view;
+mod tier;
 mod tokens;
 
 use std::fmt;
@@ -147,7 +150,12 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/api/agents/states", get(handlers::agent_states))
         .route("/api/agents/{id}/state", get(handlers::agent_state))
         .route("/api/agents/{id}/subscriptions", get(channels::of_agent))
-        .route("/api/tasks", post(handlers::submit_task))
+        .route("/api/config/heartbeat-interval", get(config::heartbeat).put(config::set_heartbeat))
+        .route("/api/config/mailbox-retention", get(config::retention).put(config::set_retention))
+        .route("/api/config/default-repo", get(config::repo).put(config::set_repo))
+        .route("/api/config/alert-thresholds", get(config::thresholds).put(config::set_thresholds))
+        .route("/api/tasks", get(task_list::list).post(handlers::submit_task))
+        .route("/api/tasks/dead-letter", get(task_list::dead))
         .route("/api/tasks/{id}", get(handlers::show_task))
         .route("/api/tasks/{id}/retry", post(handlers::retry_task))
         .route("/api/tasks/{id}/cancel", post(handlers::cancel_task))

@@ -1,6 +1,8 @@
 //! Tasks as legacy clients see them: ids with a prefix, four states, every key always there.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use super::tier;
 
 use crate::core::command::{State, TaskId, TaskView};
 
@@ -20,15 +22,36 @@ pub(super) fn parse_id(text: &str) -> Option<TaskId> {
     }
 }
 
+/// What stands under `key` in a task as it was submitted, or what the hub put there if nothing did.
+pub(super) fn as_submitted(submitted: &Map<String, Value>, key: &str) -> Value {
+    match submitted.get(key) {
+        Some(value) if !value.is_null() => value.clone(),
+        _ => match key {
+            "metadata" => json!({}),
+            "file_hints" | "success_criteria" | "verification_steps" => json!([]),
+            "skip_verification" => json!(false),
+            "max_verification_retries" => json!(5),
+            _ => Value::Null,
+        },
+    }
+}
+
 /// `view` with the keys of the legacy hub, and a few of ours beside them. Keys whose meaning is
 /// not built yet have the hub's defaults.
 pub(super) fn legacy(view: &TaskView) -> Value {
     let needs: Vec<&str> = view.needs.iter().map(|name| name.as_str()).collect();
-    let submitted: Value = serde_json::from_slice(&view.payload).unwrap_or_default();
+    let submitted: Map<String, Value> = serde_json::from_slice(&view.payload).unwrap_or_default();
+    let description = submitted.get("description").and_then(Value::as_str).unwrap_or_default();
+    let tier = tier::of(description, &submitted);
+    let was_assigned = view.generation.0 > 0;
+    let result = view.result.as_deref().map(bytes);
+    let of_result = |key: &str| result.as_ref().and_then(|result| result.get(key)).cloned();
+    let after: Vec<String> = view.after.iter().map(|edge| legacy_id(edge.task)).collect();
+    let kept = |key| as_submitted(&submitted, key);
     json!({
         "id": legacy_id(view.task),
-        "description": submitted["description"].as_str().unwrap_or_default(),
-        "metadata": submitted.get("metadata").cloned().unwrap_or_else(|| json!({})),
+        "description": description,
+        "metadata": kept("metadata"),
         "priority": view.band,
         "status": status(view.state),
         "assigned_to": view.agent.as_ref().map(|agent| agent.as_str()),
@@ -39,24 +62,24 @@ pub(super) fn legacy(view: &TaskView) -> Value {
         "needed_capabilities": needs,
         "last_error": view.errors.last().map(|failure| &*failure.error),
         "complete_by": null,
-        "result": view.result.as_deref().map(bytes),
-        "tokens_used": null,
+        "tokens_used": of_result("tokens_used"),
         "submitted_by": null,
         "created_at": view.submitted_ms,
         "updated_at": view.updated_ms,
         "history": [],
-        "repo": null,
-        "branch": null,
-        "file_hints": [],
-        "success_criteria": [],
-        "verification_steps": [],
-        "complexity": null,
-        "verification_report": null,
-        "verification_history": [],
-        "max_verification_retries": 5,
-        "routing_decision": null,
-        "depends_on": [],
-        "goal_id": null,
+        "repo": kept("repo"),
+        "branch": kept("branch"),
+        "file_hints": kept("file_hints"),
+        "success_criteria": kept("success_criteria"),
+        "verification_steps": kept("verification_steps"),
+        "complexity": tier.complexity(),
+        "verification_report": of_result("verification_report"),
+        "verification_history": of_result("verification_history").unwrap_or_else(|| json!([])),
+        "max_verification_retries": kept("max_verification_retries"),
+        "routing_decision": was_assigned.then(|| tier.routing_decision()),
+        "depends_on": after,
+        "goal_id": kept("goal_id"),
+        "result": result,
         "queue": view.queue.as_str(),
         "state": view.state.as_str(),
         "lost": view.lost,

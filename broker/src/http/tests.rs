@@ -69,6 +69,7 @@ impl DurableCalls for Fake {
                 let IssueToken { agent, prefix, .. } = *token;
                 Ok(Reply::Token(TokenView { agent, prefix, issued_ms: 5 }))
             }
+            Command::Config(_) => Ok(Reply::Config(Vec::new())),
             Command::RevokeTokens { agent } => Ok(Reply::Revoked { agent, tokens: 1 }),
             Command::ListTokens => Ok(Reply::Tokens(vec![TokenView {
                 agent: Name::parse("alice").unwrap(),
@@ -283,7 +284,7 @@ async fn everything_else_is_not_found() {
         (Method::GET, "/"),
         (Method::GET, "/api"),
         (Method::GET, "/api/tasks/1/x"),
-        (Method::GET, "/api/tasks"),
+        (Method::PUT, "/api/tasks"),
         (Method::POST, "/health"),
         (Method::DELETE, "/api/tasks/1"),
         (Method::OPTIONS, "/health"),

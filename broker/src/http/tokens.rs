@@ -10,7 +10,7 @@ use super::body::{CallerBody, PublicBody};
 use super::caller::{Caller, OPERATOR};
 use super::error::reply;
 use super::form::{Form, excerpt, too_long};
-use super::{DurableCalls, HttpError, HttpState};
+use super::{DurableCalls, HttpError, HttpState, config};
 use crate::core::command::{Command, Issue, IssueToken, Name, Rejection, Reply, TokenView};
 use crate::token;
 
@@ -29,6 +29,7 @@ pub(super) async fn register<D: DurableCalls>(
         return Err(HttpError::AdminOnly);
     }
     let token = keep(&state, agent.clone(), Issue::First).await?;
+    let repo = config::default_repo(&state).await?;
     // As the client called it: it may be another name than the one that is listened on.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let port = if has_port(host) { "" } else { ":80" };
@@ -37,7 +38,7 @@ pub(super) async fn register<D: DurableCalls>(
         "token": token,
         "hub_ws_url": format!("ws://{host}{port}/ws"),
         "hub_api_url": format!("http://{host}{port}"),
-        "default_repo": null,
+        "default_repo": repo,
     });
     Ok(reply(StatusCode::CREATED, &body))
 }

@@ -195,6 +195,10 @@ impl Store for MemoryStore {
 }
 
 impl Reader for MemoryStore {
+    fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError> {
+        Store::body(self, task, kind)
+    }
+
     fn rows(
         &self,
         shelf: Shelf,

@@ -43,6 +43,12 @@ pub trait Reader: Send + Sync {
         after: Option<TaskId>,
         each: &mut dyn FnMut(TaskRow) -> bool,
     ) -> Result<(), StoreError>;
+
+    /// A synced body of a task.
+    ///
+    /// # Errors
+    /// As for [`Store::row`].
+    fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError>;
 }
 
 /// Keeps records. See the module for what "kept" means.

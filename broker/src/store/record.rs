@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::{StoreError, row};
-use crate::core::command::{Epoch, Message, MessageId, Name, TaskId, TokenDigest};
+use crate::core::command::{ConfigView, Epoch, Message, MessageId, Name, TaskId, TokenDigest};
 use crate::core::limits::{Order, QueueSettings, Rate};
 use crate::core::record::{BodyKind, Record, Shelf, TaskRow, TokenRow};
 
@@ -53,13 +53,15 @@ pub enum Table {
     Channel,
     /// Who listens to which channel.
     Subscriber,
+    /// Settings that are shared.
+    Config,
     /// Counters.
     Meta,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 14] = [
+    pub const ALL: [Table; 15] = [
         Table::TaskQueue,
         Table::TaskCompleted,
         Table::TaskDeadLetter,
@@ -73,6 +75,7 @@ impl Table {
         Table::Mailbox,
         Table::Channel,
         Table::Subscriber,
+        Table::Config,
         Table::Meta,
     ];
 
@@ -81,7 +84,7 @@ impl Table {
     pub const OF_ROWS: [Table; 3] = [Table::TaskCompleted, Table::TaskDeadLetter, Table::TaskQueue];
 
     /// The tables that a core is restored from.
-    pub const OF_START: [Table; 11] = [
+    pub const OF_START: [Table; 12] = [
         Table::Meta,
         Table::Queue,
         Table::Token,
@@ -89,6 +92,7 @@ impl Table {
         Table::Mailbox,
         Table::Channel,
         Table::Subscriber,
+        Table::Config,
         Table::TaskDedup,
         Table::Schedule,
         Table::TaskDeadLetter,
@@ -118,6 +122,7 @@ impl Table {
             Table::Mailbox => "agent_mailbox",
             Table::Channel => "agent_channels",
             Table::Subscriber => "channel_subscriber",
+            Table::Config => "agentcom_config",
             Table::Meta => "broker_meta",
         }
     }
@@ -206,6 +211,12 @@ pub fn encode(record: &Record, mut each: impl FnMut(Write)) -> Result<(), StoreE
         Record::TokenRevoked { digest } => {
             each(Write::Delete(Table::Token, token_key(digest)));
         }
+        Record::Config(ConfigView { key, value, version }) => {
+            let key = name_key(key.as_str());
+            let content = [&version.to_le_bytes(), &value[..]].concat();
+            let value = sealed(&key, FORMAT, &content);
+            each(Write::Put(Table::Config, key, value));
+        }
         Record::Message(message) => {
             let key = message_key(message.id);
             let mut value = vec![0; HEADER_BYTES];
@@ -286,6 +297,16 @@ pub fn decode(table: Table, key: &[u8], value: &[u8]) -> Result<Record, StoreErr
             let row = token_of(&key[1..], content);
             row.map(|row| Record::Token(Box::new(row)))
                 .ok_or_else(|| damaged(table, key, "not a token".into()))
+        }
+        Table::Config => {
+            let (_, content) = open(table, key, value)?;
+            let name = std::str::from_utf8(&key[1..]).ok().and_then(|text| Name::parse(text).ok());
+            let name = name.ok_or_else(|| damaged(table, key, "the key is no name".into()))?;
+            let Some((version, value)) = content.split_first_chunk() else {
+                return Err(damaged(table, key, format!("{} bytes, not 8", content.len())));
+            };
+            let version = u64::from_le_bytes(*version);
+            Ok(Record::Config(ConfigView { key: name, value: value.into(), version }))
         }
         Table::Message => decode_message(key, value).map(|message| Record::Message(message.into())),
         Table::Mailbox => {

@@ -315,6 +315,13 @@ struct RocksReader {
 }
 
 impl Reader for RocksReader {
+    fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError> {
+        let key = record::body_key(task, kind);
+        let value = self.db.get_cf(family(&self.db, Table::TaskBody), &key);
+        let value = value.map_err(|error| read_error(&error))?;
+        value.map(|value| record::decode_body(&key, &value)).transpose()
+    }
+
     fn rows(
         &self,
         shelf: Shelf,
@@ -372,7 +379,9 @@ fn table_options(table: Table, cache: &Cache) -> Options {
     options.set_block_based_table_factory(&blocks);
     options.set_write_buffer_size(MEMTABLE_BYTES);
     options.set_compression_type(DBCompressionType::Lz4);
-    if matches!(table, Table::TaskQueue | Table::TaskExpiry | Table::TaskBody) {
+    let comes_and_goes =
+        [Table::TaskQueue, Table::TaskExpiry, Table::TaskBody, Table::Message, Table::Mailbox];
+    if comes_and_goes.contains(&table) {
         // What is done leaves these tables, mostly from their front: compact where half of a
         // thousand entries are deletions, or a scan from the start wades through them.
         options.add_compact_on_deletion_collector_factory(1024, 512, 0.5);

@@ -153,6 +153,7 @@ pub fn answer(outcome: &Result<Reply, Rejection>, names: &[Option<Name>]) -> Val
         Reply::Token(found) => view::token(found),
         Reply::Tokens(found) => view::tokens(found),
         Reply::Message(found) => message::answer(found),
+        Reply::Config(views) => view::config(views),
         Reply::Holding(leases) => view::holding(leases),
         Reply::Identified { agent } => json!({ "agent": agent.as_str() }),
         Reply::Revoked { agent, tokens } => json!({ "agent": agent.as_str(), "tokens": tokens }),

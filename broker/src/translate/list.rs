@@ -26,6 +26,7 @@ pub(super) fn command(verb: Verb, fields: Fields<'_>) -> Result<Command, Invalid
         reason,
         after: fields.number("after", Range::ID)?.map(TaskId),
         limit: usize::try_from(limit).expect("limits are small"),
+        has_bodies: false,
     }))
 }
 

@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::headers;
 use crate::core::command::{
-    AfterEnd, AfterView, Answer, Generation, Missed, Name, Offer, Overlap, QuestionView, QueueView,
-    Resource, Schedule, ScheduleView, State, TaskEvent, TaskId, TaskView, TokenView, When, Why,
+    AfterEnd, AfterView, Answer, ConfigView, Generation, Missed, Name, Offer, Overlap,
+    QuestionView, QueueView, Resource, Schedule, ScheduleView, State, TaskEvent, TaskId, TaskView,
+    TokenView, When, Why,
 };
 
 /// Everything about a task.
@@ -280,6 +281,17 @@ pub fn token(view: &TokenView) -> Value {
         "prefix": *view.prefix,
         "issued_ms": view.issued_ms,
     })
+}
+
+/// Shared settings: their values are JSON where they can be, and text otherwise.
+#[must_use]
+pub fn config(views: &[ConfigView]) -> Value {
+    let setting = |view: &ConfigView| {
+        let text = || String::from_utf8_lossy(&view.value).into_owned().into();
+        let value: Value = serde_json::from_slice(&view.value).unwrap_or_else(|_| text());
+        json!({ "key": view.key.as_str(), "value": value, "version": view.version })
+    };
+    json!({ "settings": views.iter().map(setting).collect::<Vec<Value>>() })
 }
 
 /// Leases, as a resume list has them.

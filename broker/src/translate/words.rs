@@ -63,6 +63,7 @@ pub fn answer(out: &mut Vec<u8>, tag: &str, outcome: &Result<Reply, Rejection>) 
         Reply::Token(found) => return body(out, tag, &view::token(found)),
         Reply::Tokens(found) => return body(out, tag, &view::tokens(found)),
         Reply::Message(found) => return body(out, tag, &message::answer(found)),
+        Reply::Config(views) => return body(out, tag, &view::config(views)),
         Reply::Holding(leases) => return body(out, tag, &view::holding(leases)),
         Reply::Identified { agent } => write(&mut line, &[("agent", agent)]),
         Reply::Revoked { agent, tokens } => {

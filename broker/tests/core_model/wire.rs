@@ -76,7 +76,7 @@ impl Store for Tapped {
         self.store.row(task)
     }
     fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError> {
-        self.store.body(task, kind)
+        Store::body(&self.store, task, kind)
     }
     fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
         self.store.message(id)

@@ -60,7 +60,8 @@ fn persisted(record: &Record) -> String {
         }
         Record::ScheduleRemoved { name } => format!("schedule {name} removed"),
         Record::Token(row) => format!("token {}... of {}", row.prefix, row.agent),
-        Record::Message(_)
+        Record::Config(_)
+        | Record::Message(_)
         | Record::MessageDropped { .. }
         | Record::MessageIdBound(_)
         | Record::Mail { .. }
@@ -191,6 +192,7 @@ pub(crate) fn outcome_text(outcome: &Result<Reply, Rejection>) -> String {
             | Reply::Tokens(_)
             | Reply::Identified { .. }
             | Reply::Revoked { .. }
+            | Reply::Config(_)
             | Reply::Holding(_)
             | Reply::Message(_),
         ) => {

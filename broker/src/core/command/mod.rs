@@ -8,6 +8,7 @@
 //! Nothing here is text: doors (TCP verbs, JSON subjects, HTTP) translate to these types, and
 //! values that exist are valid. Limits are checked where a value is built.
 
+mod config;
 mod id;
 mod lease;
 mod message;
@@ -22,6 +23,7 @@ mod view;
 
 use std::sync::Arc;
 
+pub use self::config::{ConfigCommand, ConfigView};
 pub use self::id::{Epoch, Generation, Now, RequestId, SessionId, TaskId, Tick, WatchId};
 pub use self::lease::{Action, Attach, Continued, LeaseOp, Offer, Push, Retry, Stopped, Take};
 pub use self::message::{
@@ -241,6 +243,8 @@ pub enum Command {
         /// Whose.
         agent: Name,
     },
+    /// Anything about settings that are shared.
+    Config(ConfigCommand),
     /// Anything about messages from agent to agent.
     Message(Box<MessageCommand>),
     /// Cancel and forget the tasks of a queue that nobody holds.
@@ -267,6 +271,8 @@ pub struct List {
     pub after: Option<TaskId>,
     /// At most so many; at least 1.
     pub limit: usize,
+    /// With what they carry, and what came of them.
+    pub has_bodies: bool,
 }
 
 /// What changes about a task; whatever is `None` stays.
@@ -318,6 +324,7 @@ impl Command {
         match self {
             Command::Submit(submit) => submit.body_bytes(),
             Command::Answer { value, .. } => value.len(),
+            Command::Config(ConfigCommand::Set { value, .. }) => value.len(),
             Command::Message(command) => match &**command {
                 MessageCommand::Post(post) => post.payload.len(),
                 _ => 0,
@@ -448,7 +455,7 @@ pub enum Reply {
     Schedules(Vec<ScheduleView>),
     /// Tasks in the order of their ids; if there may be more, the list goes on behind `next`.
     Listed {
-        /// Without payloads and results.
+        /// With payloads and results if those were asked for.
         tasks: Vec<TaskView>,
         /// Where it stopped.
         next: Option<TaskId>,
@@ -478,6 +485,8 @@ pub enum Reply {
     },
     /// All tokens, agent by agent, oldest first.
     Tokens(Vec<TokenView>),
+    /// Shared settings, by name; none if that one is not there.
+    Config(Vec<ConfigView>),
     /// The leases of an agent, by task.
     Holding(Vec<(TaskId, Generation)>),
     /// An answer about messages.

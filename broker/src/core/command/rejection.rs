@@ -137,6 +137,16 @@ pub enum Rejection {
         /// The name asked for.
         agent: Name,
     },
+    /// The shared setting was changed meanwhile.
+    #[error("setting {key} has version {found}, not {expected}; look at it again")]
+    OtherConfig {
+        /// Which.
+        key: Name,
+        /// The version that was to be changed.
+        expected: u64,
+        /// The version that is there; 0 if there is none.
+        found: u64,
+    },
     /// There is no such channel.
     #[error("there is no channel {channel}")]
     NoChannel {
@@ -273,7 +283,7 @@ impl Rejection {
             Rejection::NoQuestion { .. } => "no_question",
             Rejection::Answered { .. } => "already",
             Rejection::OtherQuestion { .. } => "other_question",
-            Rejection::OtherVersion { .. } => "other_version",
+            Rejection::OtherConfig { .. } | Rejection::OtherVersion { .. } => "other_version",
             Rejection::NoQueue { .. } => "no_queue",
             Rejection::NoSchedule { .. } => "no_schedule",
             Rejection::AgentExists { .. } => "agent_exists",

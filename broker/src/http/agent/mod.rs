@@ -6,14 +6,13 @@
 //! ```text
 //! frame.rs     what may be sent, field by field       identify.rs   who it is
 //! push.rs      what is sent without being asked for   talk.rs       messages and channels
-//! tier.rs      how hard a task looks                  work.rs       tasks
+//!                                                     work.rs       tasks
 //! ```
 
 mod frame;
 mod identify;
 mod push;
 mod talk;
-mod tier;
 mod work;
 
 use std::collections::HashMap;

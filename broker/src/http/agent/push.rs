@@ -2,25 +2,24 @@
 
 use serde_json::{Map, Value, json};
 
-use super::tier;
 use crate::core::command::News;
 use crate::core::command::{Destination, Message, Offer, Push, TaskId};
 use crate::durable::Heard;
-use crate::http::task_view::legacy_id;
+use crate::http::task_view::{as_submitted, legacy_id};
+use crate::http::tier;
 use crate::translate::message;
 
-/// Keys of a task that its agent is told as they were submitted, and what they are if they were
-/// not.
-const AS_SUBMITTED: [(&str, &str); 9] = [
-    ("metadata", "{}"),
-    ("repo", "null"),
-    ("branch", "null"),
-    ("file_hints", "[]"),
-    ("success_criteria", "[]"),
-    ("verification_steps", "[]"),
-    ("skip_verification", "false"),
-    ("verification_timeout_ms", "null"),
-    ("max_verification_retries", "5"),
+/// Keys of a task that its agent is told as they were submitted.
+const AS_SUBMITTED: [&str; 9] = [
+    "metadata",
+    "repo",
+    "branch",
+    "file_hints",
+    "success_criteria",
+    "verification_steps",
+    "skip_verification",
+    "verification_timeout_ms",
+    "max_verification_retries",
 ];
 
 /// The frame for what was heard; `None` if legacy agents are not told of it.
@@ -70,10 +69,8 @@ fn assign(offer: &Offer, now_ms: u64) -> Value {
     frame.insert("description".into(), description.into());
     frame.insert("generation".into(), offer.generation.0.into());
     frame.insert("assigned_at".into(), now_ms.into());
-    for (key, default) in AS_SUBMITTED {
-        let value = submitted.get(key).filter(|value| !value.is_null()).cloned();
-        let default = || serde_json::from_str(default).unwrap_or_default();
-        frame.insert(key.into(), value.unwrap_or_else(default));
+    for key in AS_SUBMITTED {
+        frame.insert(key.into(), as_submitted(&submitted, key));
     }
     frame.insert("complexity".into(), tier.complexity());
     frame.insert("routing_decision".into(), tier.routing_decision());

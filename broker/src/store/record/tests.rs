@@ -280,6 +280,10 @@ fn keys_settings_and_counters_are_read_as_they_were_written() {
     records.push(Record::TaskIdBound(TaskId(1025)));
     records.push(Record::EpochBound(Epoch(u64::MAX)));
     records.push(Record::MessageIdBound(MessageId(7)));
+    for value in [b"".as_slice(), b"{}"] {
+        let (key, value) = (name("default_repo"), value.into());
+        records.push(Record::Config(ConfigView { key, value, version: 300 }));
+    }
     records.extend(MessageKind::ALL.map(|kind| message(kind, Destination::Agent(name("ben")))));
     for to in [
         Destination::Broadcast { is_named: true },

@@ -216,6 +216,7 @@ impl Model {
             | Command::RevokeTokens { .. }
             | Command::Identify { .. }
             | Command::ListTokens
+            | Command::Config(_)
             | Command::Holds { .. }
             | Command::Message(_)
             | Command::ShowSchedule { .. }
