@@ -133,6 +133,7 @@ async fn serve(
         durable: durable.clone(),
         admits: Arc::new(move |token: &str| operator.admits(token)),
         admins: config.legacy.admin_agents.0.clone().into(),
+        cooldowns: Arc::default(),
         agents_connected: {
             let durable = durable.clone();
             Arc::new(move || durable.sessions())

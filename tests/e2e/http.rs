@@ -261,6 +261,29 @@ fn an_agent_registers_and_its_token_is_good_until_it_is_revoked() {
 }
 
 #[test]
+fn an_admin_brings_the_tokens_of_another_hub() {
+    let Some(broker) = broker() else { return };
+    let (ann, _) = register(&broker, "ann");
+    let token = "0123456789abcdef".repeat(4);
+    let bring = |bearer: &str, token: &str| {
+        let body = json!({"agent_id": "old-one", "token": token}).to_string();
+        broker.http_post("/admin/tokens", &(bearer.to_owned() + JSON), &body)
+    };
+    assert_eq!(bring(&ann, &token).status, 403);
+    for wrong in ["", "xyz", &"g".repeat(64), &token[1..]] {
+        expect_invalid(&bring(&broker.bearer(), wrong), 400, "token", "invalid_value");
+    }
+    let answer = bring(&broker.bearer(), &token);
+    answer.expect(201, &json!({"agent_id": "old-one", "token": token}));
+    assert_eq!(bring(&broker.bearer(), &token).status, 409, "it is there already");
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    assert_eq!(broker.http_get("/api/mailbox/old-one", &bearer).status, 200);
+    // An agent may not choose the token that it knows itself by, either.
+    let body = json!({"agent_id": "ann", "token": "1".repeat(64)}).to_string();
+    assert_eq!(broker.http_post("/admin/tokens", &(ann + JSON), &body).status, 403);
+}
+
+#[test]
 fn no_token_of_an_agent_is_written_down() {
     let Some(broker) = broker() else { return };
     let (_, token) = register(&broker, "alice");

@@ -2,7 +2,8 @@
 //!
 //! The script finds three brokers in its environment, each as `host:port`: `AGENTCOM_OPEN` (no
 //! credentials), `AGENTCOM_TOKEN` (the token `secret`) and `AGENTCOM_USERS` (the user `alice` with
-//! the password `pw`). `AGENTCOM_OPEN_HTTP` is the HTTP door of the first one. It prints `ok CASE`
+//! the password `pw`). `AGENTCOM_OPEN_HTTP` is the HTTP door of the first one, and
+//! `AGENTCOM_OPEN_OPERATOR` its operator's token. It prints `ok CASE`
 //! after each case. When it prints `RESTART`, the open broker is stopped and started again on its
 //! port, and then a line on its stdin says so, and where the HTTP door is now.
 
@@ -63,6 +64,9 @@ pub(crate) fn cases_of(mut command: Command) -> Vec<String> {
     let users = Broker::start(Options::default().user(User::new("alice", "pw")));
     command.env("AGENTCOM_OPEN", open.tcp().to_string());
     command.env("AGENTCOM_OPEN_HTTP", http_of(&open));
+    if !agentcom_tests::oracle::skips("it has no operator") {
+        command.env("AGENTCOM_OPEN_OPERATOR", open.operator_token());
+    }
     command.env("AGENTCOM_TOKEN", token.tcp().to_string());
     command.env("AGENTCOM_USERS", users.tcp().to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -78,6 +78,12 @@ impl Core {
                 self.presence.see(&agent, now.wall_ms);
                 return Ok(Reply::Noted);
             }
+            MessageCommand::Restart { agent, reason } => {
+                let session = self.presence.session(&agent);
+                let session = session.ok_or(Rejection::NotPresent { agent })?;
+                self.tell(session, News::Restart { reason });
+                return Ok(Reply::Noted);
+            }
             MessageCommand::ListPresent => {
                 MessageReply::Present(self.presence.iter().map(|(view, _)| view.clone()).collect())
             }

@@ -32,6 +32,8 @@ pub(super) enum HttpError {
     AgentRegistered,
     /// The agent is not here.
     AgentAbsent,
+    /// The agent is not here, and something was wanted of it.
+    AgentNotConnected(String),
     /// Nobody has a token of the agent.
     AgentNotFound(String),
     /// The body cannot be had. The rest of it may still arrive, so the connection closes.
@@ -120,6 +122,10 @@ impl IntoResponse for HttpError {
             }
             HttpError::AgentAbsent => {
                 reply(StatusCode::NOT_FOUND, &json!({"error": "agent_not_found"}))
+            }
+            HttpError::AgentNotConnected(agent) => {
+                let body = json!({"error": "agent_not_connected", "agent_id": agent});
+                reply(StatusCode::NOT_FOUND, &body)
             }
             HttpError::AgentNotFound(agent) => {
                 let body = json!({"error": "agent_not_found", "agent_id": agent});

@@ -180,7 +180,10 @@ pub(super) async fn agent_state<D: DurableCalls>(
     Ok(reply(StatusCode::OK, &agent))
 }
 
-async fn present<D: DurableCalls>(state: &HttpState<D>) -> Result<Vec<PresenceView>, HttpError> {
+/// Who is here.
+pub(super) async fn present<D: DurableCalls>(
+    state: &HttpState<D>,
+) -> Result<Vec<PresenceView>, HttpError> {
     match ask(&state.durable, MessageCommand::ListPresent).await? {
         Some(MessageReply::Present(views)) => Ok(views),
         other => unreachable!("a list answered {other:?}"),

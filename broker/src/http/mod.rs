@@ -17,6 +17,7 @@ mod agent;
 mod body;
 mod caller;
 mod channels;
+mod commands;
 mod config;
 mod error;
 mod form;
@@ -43,6 +44,7 @@ use crate::config::Config;
 use crate::core::command::{Command, Name, Rejection, Reply, SessionId};
 use crate::durable::PushTo;
 
+pub use agent::Cooldowns;
 pub use serve::serve;
 
 use error::HttpError;
@@ -107,6 +109,8 @@ pub struct HttpState<D> {
     pub admits: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// Agents to whom what is for the operator is open, too.
     pub admins: Arc<[Name]>,
+    /// Agents that were cut off for wrong frames.
+    pub cooldowns: Arc<Cooldowns>,
     /// How many agents are connected now.
     pub agents_connected: Arc<dyn Fn() -> usize + Send + Sync>,
     /// What is counted, in the text format of Prometheus.
@@ -132,6 +136,8 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/admin/tokens/{id}", delete(tokens::revoke))
         .route("/api/admin/agents/{id}/reset-token", post(tokens::reset))
         .route("/ws", get(agent::open))
+        .route("/api/admin/agents/{id}/restart", post(commands::restart))
+        .route("/api/admin/push-task", post(commands::push_task))
         .route("/api/message", post(messages::send))
         .route("/api/messages", get(messages::history))
         .route("/api/mailbox/evict", post(messages::evict))

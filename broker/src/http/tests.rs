@@ -161,6 +161,7 @@ impl Server {
             durable: fake.clone(),
             admits: Arc::new(|token| token == TOKEN),
             admins: [Name::parse("root").unwrap()].into(),
+            cooldowns: Arc::default(),
             agents_connected: Arc::new(|| 3),
             metrics: Arc::new(|| "agentcom_up 1\n".to_owned()),
             settings,

@@ -16,6 +16,8 @@ use crate::token;
 
 /// Longest id of an agent, in characters.
 const AGENT_CHARS_MAX: usize = 64;
+/// Digits of a token.
+const TOKEN_DIGITS: usize = 64;
 
 /// `POST /api/onboard/register`: a new agent, and all that it needs to connect. For everybody.
 pub(super) async fn register<D: DurableCalls>(
@@ -70,7 +72,15 @@ pub(super) async fn issue<D: DurableCalls>(
 ) -> Result<Response, HttpError> {
     let agent = agent(&fields)?;
     caller.admin_or(agent.as_str())?;
-    let token = keep(&state, agent.clone(), Issue::Another).await?;
+    let token = match given(&fields)? {
+        Some(token) => {
+            // Whoever chooses a token knows it; that is for those who know them all.
+            caller.admin()?;
+            token
+        }
+        None => fresh()?,
+    };
+    keep_as(&state, agent.clone(), &token, Issue::Another).await?;
     Ok(reply(StatusCode::CREATED, &json!({"agent_id": agent.as_str(), "token": token})))
 }
 
@@ -111,21 +121,51 @@ fn own_or_any(
     Ok(id)
 }
 
+/// The token in the body, if it has one: that of an agent of the hub, which goes on with it.
+fn given(fields: &Map<String, Value>) -> Result<Option<String>, HttpError> {
+    let mut form = Form::new(fields);
+    let token = form.text("token", TOKEN_DIGITS).map(str::to_owned);
+    let is_token = |token: &String| {
+        token.len() == TOKEN_DIGITS && token.bytes().all(|digit| digit.is_ascii_hexdigit())
+    };
+    if token.as_ref().is_some_and(|token| !is_token(token)) {
+        let detail = format!("must be {TOKEN_DIGITS} hexadecimal digits");
+        form.refuse("token", "invalid_value", detail, None);
+    }
+    form.finish()?;
+    Ok(token)
+}
+
+fn fresh() -> Result<String, HttpError> {
+    token::fresh().map_err(|error| {
+        tracing::error!(%error, "no randomness for a token");
+        HttpError::Rejected(Rejection::Unavailable { reason: error.to_string().into() })
+    })
+}
+
 /// Make a token and keep what the broker may know of it.
 async fn keep<D: DurableCalls>(
     state: &HttpState<D>,
     agent: Name,
     issue: Issue,
 ) -> Result<String, HttpError> {
-    let token = token::fresh().map_err(|error| {
-        tracing::error!(%error, "no randomness for a token");
-        HttpError::Rejected(Rejection::Unavailable { reason: error.to_string().into() })
-    })?;
-    let digest = token::digest(&token).expect("a token is neither empty nor too long");
-    let prefix = token::prefix(&token).into();
+    let token = fresh()?;
+    keep_as(state, agent, &token, issue).await?;
+    Ok(token)
+}
+
+/// Keep what the broker may know of a token.
+async fn keep_as<D: DurableCalls>(
+    state: &HttpState<D>,
+    agent: Name,
+    token: &str,
+    issue: Issue,
+) -> Result<(), HttpError> {
+    let digest = token::digest(token).expect("a token is neither empty nor too long");
+    let prefix = token::prefix(token).into();
     let command = Command::IssueToken(Box::new(IssueToken { agent, digest, prefix, issue }));
     match state.durable.call(command).await {
-        Ok(_) => Ok(token),
+        Ok(_) => Ok(()),
         Err(Rejection::AgentExists { .. }) => Err(HttpError::AgentRegistered),
         Err(Rejection::NoAgent { agent }) => Err(HttpError::AgentNotFound(agent.to_string())),
         Err(rejection) => Err(rejection.into()),

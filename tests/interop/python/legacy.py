@@ -16,6 +16,7 @@ import nats
 import websockets
 
 HTTP = os.environ["AGENTCOM_OPEN_HTTP"]
+OPERATOR = os.environ["AGENTCOM_OPEN_OPERATOR"]
 # Far more than anything here takes; only a failure waits for it.
 PATIENCE = 20
 
@@ -123,6 +124,19 @@ async def mistakes():
         await one.say(type="dance")
         await one.expect_close(1008, "too many validation errors")
     assert call("GET", "/ws")[0] == 400
+    # Whoever said who it was stays away for a while, whatever token it shows then.
+    async with agent("m1", token) as one:
+        for _ in range(10):
+            await one.say(type="message", payload=[])
+        await one.expect_close(1008, "too many validation errors")
+    async with stranger() as one:
+        await one.say(type="identify", agent_id="m1", token="0" * 64)
+        try:
+            heard = await one.hear()
+            assert False, heard
+        except websockets.ConnectionClosed as closed:
+            assert closed.rcvd.code == 1008, closed
+            assert closed.rcvd.reason.startswith("cooldown active: retry in "), closed
 
 
 async def presence():
@@ -289,6 +303,24 @@ async def tasks():
         await one.say(type="task_complete", task_id=task, generation=third["generation"])
         await one.until("error")
         assert status_of(token, task) == 404
+
+        # An admin gives it a task of its own, and tells it to start again.
+        wanted = {"agent_id": "t1", "description": "now", "metadata": {"b": 2}}
+        assert call("POST", "/api/admin/push-task", token, wanted)[0] == 403
+        status, answer = call("POST", "/api/admin/push-task", OPERATOR, wanted)
+        assert (status, answer["status"], answer["agent_id"]) == (200, "pushed", "t1"), answer
+        given = await one.expect(type="task_assign", task_id=answer["task_id"], description="now")
+        await one.say(type="task_complete", task_id=given["task_id"], generation=given["generation"])
+        await one.expect(type="task_ack", status="complete")
+        status, answer = call("POST", "/api/admin/push-task", OPERATOR, {**wanted, "agent_id": "no"})
+        assert (status, answer) == (404, {"error": "agent_not_connected", "agent_id": "no"}), answer
+        status, answer = call("POST", "/api/admin/agents/t1/restart", OPERATOR, {})
+        assert (status, answer["reason"]) == (200, "admin_commanded"), answer
+        await one.expect(type="restart_sidecar", reason="admin_commanded")
+        assert call("POST", "/api/admin/agents/no/restart", OPERATOR, {})[0] == 404
+        await one.say(type="agent_restarting", reason="told so")
+        changed = await one.expect(type="status_changed")
+        assert changed["agent"]["status"] == "restarting", changed
 
         # Whoever is busy says so, and somebody else does it.
         other = register("t2")

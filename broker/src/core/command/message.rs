@@ -268,6 +268,11 @@ pub enum News {
     },
     /// Somebody came, went, or says something else of itself.
     Presence(PresenceEvent),
+    /// The agent is asked to start itself again.
+    Restart {
+        /// Why, for people.
+        reason: Arc<str>,
+    },
     /// The agent is here through a newer session from now on.
     Replaced,
 }
@@ -352,6 +357,13 @@ pub enum MessageCommand {
     See {
         /// Who.
         agent: Name,
+    },
+    /// Ask an agent that is here to start itself again.
+    Restart {
+        /// Which.
+        agent: Name,
+        /// Why, for people.
+        reason: Arc<str>,
     },
     /// Look at who is here, in the order of their names.
     ListPresent,

@@ -1,9 +1,10 @@
 //! Who an agent is, and when it takes work.
 
+use axum::extract::ws::close_code;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{AgentSocket, REPORT_WITHIN, Step};
+use super::{AgentSocket, End, REPORT_WITHIN, Step};
 use crate::core::command::{
     Attach, Command, Generation, Join, MessageCommand, Name, Profile, Reply, TaskId,
 };
@@ -13,6 +14,12 @@ use crate::http::caller::Caller;
 impl<D: DurableCalls> AgentSocket<D> {
     pub(super) async fn identify(&mut self, fields: &Map<String, Value>) -> Step {
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
+        let named = text("agent_id").and_then(|id| Name::parse(id).ok());
+        let cooldowns = &self.state.cooldowns;
+        if let Some(seconds) = named.and_then(|name| cooldowns.left(&name, Instant::now())) {
+            let reason = format!("cooldown active: retry in {seconds}s");
+            return Err(End::Close(close_code::POLICY, reason.into()));
+        }
         let shown = text("token").unwrap_or_default();
         let agent = match Caller::with(shown, &self.state).await {
             Ok(Some(Caller::Agent { agent, .. })) => agent,

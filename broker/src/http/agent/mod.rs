@@ -7,14 +7,19 @@
 //! frame.rs     what may be sent, field by field       identify.rs   who it is
 //! push.rs      what is sent without being asked for   talk.rs       messages and channels
 //!                                                     work.rs       tasks
+//! cooldown.rs  who has to stay away for a while
 //! ```
 
+mod cooldown;
 mod frame;
 mod identify;
 mod push;
 mod talk;
 mod work;
 
+pub use cooldown::Cooldowns;
+
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -90,7 +95,7 @@ enum End {
     /// It is gone already.
     Gone,
     /// It is told so.
-    Close(u16, &'static str),
+    Close(u16, Cow<'static, str>),
 }
 
 type Step = Result<(), End>;
@@ -139,17 +144,17 @@ impl<D: DurableCalls> AgentSocket<D> {
                 }
                 heard = heard.recv() => match heard {
                     Some(heard) => self.tell(&heard).await,
-                    None => Err(End::Close(close_code::POLICY, "too slow: pushes were lost")),
+                    None => Err(End::Close(close_code::POLICY, "too slow: pushes were lost".into())),
                 },
                 () = attach => self.attach(Vec::new()).await,
                 () = sleep_until(next_ping) => {
                     next_ping += PING_AFTER;
                     match last_frame.elapsed() < GONE_AFTER {
                         true => self.send(Frame::Ping(Vec::new().into())).await,
-                        false => Err(End::Close(close_code::PROTOCOL, "")),
+                        false => Err(End::Close(close_code::PROTOCOL, "".into())),
                     }
                 }
-                () = held.told_to_stop() => Err(End::Close(close_code::NORMAL, "")),
+                () = held.told_to_stop() => Err(End::Close(close_code::NORMAL, "".into())),
             };
             if let Err(end) = step {
                 return end;
@@ -159,7 +164,7 @@ impl<D: DurableCalls> AgentSocket<D> {
 
     async fn close(&mut self, end: End) {
         if let End::Close(code, reason) = end {
-            let frame = CloseFrame { code, reason: reason.into() };
+            let frame = CloseFrame { code, reason: reason.as_ref().into() };
             let _ = self.send(Frame::Close(Some(frame))).await;
         }
     }
@@ -233,7 +238,10 @@ impl<D: DurableCalls> AgentSocket<D> {
         }
         self.violations += 1;
         if self.violations >= VIOLATIONS_MAX {
-            return Err(End::Close(close_code::POLICY, "too many validation errors"));
+            if let Some(agent) = &self.agent {
+                self.state.cooldowns.start(agent, now);
+            }
+            return Err(End::Close(close_code::POLICY, "too many validation errors".into()));
         }
         let body = json!({"type": "error", "error": "validation_failed", "message_type": kind,
             "errors": errors});
@@ -249,7 +257,7 @@ impl<D: DurableCalls> AgentSocket<D> {
     async fn tell(&mut self, heard: &Heard) -> Step {
         match heard {
             Heard::News(News::Replaced) | Heard::Push(Push::Replaced) => {
-                return Err(End::Close(close_code::POLICY, "replaced"));
+                return Err(End::Close(close_code::POLICY, "replaced".into()));
             }
             Heard::Push(Push::Offer(offer)) => {
                 self.tasks.insert(offer.task, offer.generation);

@@ -28,6 +28,9 @@ pub(super) fn frame(heard: &Heard, now_ms: u64) -> Option<Value> {
         Heard::Push(Push::Offer(offer)) => Some(assign(offer, now_ms)),
         Heard::Push(Push::Cancel { task, .. }) => Some(cancelled(*task, now_ms)),
         Heard::Push(_) | Heard::News(News::Replaced) => None,
+        Heard::News(News::Restart { reason }) => {
+            Some(json!({"type": "restart_sidecar", "reason": **reason}))
+        }
         Heard::News(News::Message(message)) => Some(said(message)),
         Heard::News(News::Subscribed { channel, agent }) => Some(json!({
             "type": "channel_agent_joined",
