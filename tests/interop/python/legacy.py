@@ -371,6 +371,106 @@ async def reconnect():
         await one.expect(type="task_ack", status="complete")
 
 
+class Native:
+    """A worker that only knows NATS."""
+
+    async def start(self, name):
+        self.name, self.done, self.heard = name, [], []
+        self.client = await nats.connect("nats://" + os.environ["AGENTCOM_OPEN"])
+        inbox = self.client.new_inbox()
+        await self.client.subscribe(inbox, cb=self.pushed)
+        await self.client.subscribe("$AC.EVENT.CHANNEL.mixed", cb=self.overheard)
+        await self.ask("WORKER.START", agent=name, deliver=inbox, can=["mixed"])
+        return self
+
+    async def ask(self, verb, **body):
+        answer = await self.client.request(
+            "$AC.API." + verb, json.dumps(body).encode(), timeout=PATIENCE
+        )
+        answer = json.loads(answer.data)
+        assert "error" not in answer, answer
+        return answer
+
+    async def pushed(self, message):
+        offer = json.loads(message.data)
+        if offer["type"] == "offer":
+            lease = {"task": offer["task"], "generation": offer["generation"]}
+            await self.ask("TASK.COMPLETE", result="done", **lease)
+            self.done.append(offer["payload"])
+
+    async def overheard(self, message):
+        self.heard.append(json.loads(message.data)["payload"]["text"])
+
+
+async def mixed():
+    """Fifty of each kind share a queue and a channel."""
+    many, tasks_each, said_each = 50, 5, 2
+    names = [f"x{number}" for number in range(many)]
+    tokens = [register(name) for name in names]
+    call("POST", "/api/channels", tokens[0], {"name": "mixed"})
+    natives = await asyncio.gather(*[Native().start(f"n{number}") for number in range(many)])
+    done, heard = [], {name: [] for name in names}
+    everything_heard = asyncio.Event()
+    # Everybody hears what the others say, and knows what it said itself.
+    texts = sorted(f"{name} {number}" for name in names for number in range(said_each))
+    total = len(texts) * many
+
+    async def live(name, token, ready, go):
+        async with agent(name, token, capabilities=["mixed"]) as one:
+            await one.say(type="channel_subscribe", channel="mixed")
+            await one.until("channel_subscribed")
+            ready.release()
+            await go.wait()
+            for number in range(said_each):
+                text = f"{name} {number}"
+                heard[name].append(text)
+                await one.say(type="channel_publish", channel="mixed", payload={"text": text})
+            while True:
+                frame = await one.hear()
+                if frame["type"] == "task_assign":
+                    task, generation = frame["task_id"], frame["generation"]
+                    done.append(frame["description"])
+                    await one.say(type="task_complete", task_id=task, generation=generation)
+                elif frame["type"] == "channel_message":
+                    heard[name].append(frame["payload"]["text"])
+                    if sum(map(len, heard.values())) >= total:
+                        everything_heard.set()
+
+    ready, go = asyncio.Semaphore(0), asyncio.Event()
+    lives = [
+        asyncio.create_task(live(name, token, ready, go)) for name, token in zip(names, tokens)
+    ]
+    for _ in names:
+        await asyncio.wait_for(ready.acquire(), PATIENCE)
+    go.set()
+
+    def submit_share(token, share):
+        return [submit(token, work, needed_capabilities=["mixed"]) for work in share]
+
+    wanted = [f"work {number}" for number in range(2 * many * tasks_each)]
+    loop = asyncio.get_running_loop()
+    shares = [wanted[start::8] for start in range(8)]
+    ids = await asyncio.gather(*[
+        loop.run_in_executor(None, submit_share, tokens[number], share)
+        for number, share in enumerate(shares)
+    ])
+    for task in sum(ids, []):
+        await natives[0].ask("TASK.AWAIT", task=int(task[5:], 16), timeout_ms=PATIENCE * 1000)
+    await asyncio.wait_for(everything_heard.wait(), PATIENCE)
+    for native in natives:
+        await native.client.drain()
+        done += [json.loads(payload)["description"] for payload in native.done]
+        assert sorted(native.heard) == texts, (native.name, len(native.heard))
+    for one in lives:
+        one.cancel()
+    await asyncio.gather(*lives, return_exceptions=True)
+    assert sorted(done) == sorted(wanted), (len(done), len(wanted))
+    assert any(native.done for native in natives), "natives did nothing"
+    assert len(done) > sum(len(native.done) for native in natives), "legacy agents did nothing"
+    for name, found in heard.items():
+        assert sorted(found) == texts, (name, len(found), len(texts))
+
+
 async def restart():
     global HTTP
     token = register("h1")
@@ -395,7 +495,7 @@ async def restart():
 
 
 async def main():
-    for case in [mistakes, presence, messages, channels, tasks, reconnect, restart]:
+    for case in [mistakes, presence, messages, channels, tasks, reconnect, mixed, restart]:
         await case()
         print("ok", case.__name__, flush=True)
 
