@@ -77,7 +77,8 @@ class Agent:
 
 @contextlib.asynccontextmanager
 async def stranger():
-    async with websockets.connect(f"ws://{HTTP}/ws") as socket:
+    # Its queue is not bounded: one that is full keeps it from reading while it says goodbye.
+    async with websockets.connect(f"ws://{HTTP}/ws", max_queue=None) as socket:
         yield Agent(socket)
 
 
@@ -124,6 +125,10 @@ async def mistakes():
         await one.say(type="dance")
         await one.expect_close(1008, "too many validation errors")
     assert call("GET", "/ws")[0] == 400
+    # Whoever says goodbye is answered.
+    async with agent("m1", token) as one:
+        await one.socket.close()
+        assert one.socket.close_code == 1000, one.socket.close_code
     # Whoever said who it was stays away for a while, whatever token it shows then.
     async with agent("m1", token) as one:
         for _ in range(10):

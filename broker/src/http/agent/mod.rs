@@ -28,6 +28,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Extension, State};
 use axum::response::Response;
+use futures_util::SinkExt;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -200,7 +201,11 @@ impl<D: DurableCalls> AgentSocket<D> {
             Frame::Text(text) => text,
             Frame::Binary(_) => return self.violate("unknown", not_an_object()).await,
             Frame::Ping(_) | Frame::Pong(_) => return Ok(()),
-            Frame::Close(_) => return Err(End::Gone),
+            Frame::Close(_) => {
+                // The answer is ready and only has to go out.
+                let _ = timeout(self.state.settings.body, self.socket.flush()).await;
+                return Err(End::Gone);
+            }
         };
         let Ok(value) = serde_json::from_str::<Value>(&text) else {
             return self.refuse("invalid_json").await;
