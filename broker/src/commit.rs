@@ -98,6 +98,10 @@ pub struct Figures {
     pub damaged_rows: u64,
     /// Tasks that are not over, after the newest turn.
     pub tasks_open: u64,
+    /// Messages that have a place somewhere.
+    pub messages: u64,
+    /// Mailboxes in which something waits.
+    pub mailboxes: u64,
     /// Tasks in the dead letters.
     pub tasks_dead: u64,
     /// Tasks that somebody holds.
@@ -115,6 +119,8 @@ pub(crate) struct Counters {
     pub(crate) damaged: AtomicU64,
     pub(crate) damaged_rows: AtomicU64,
     pub(crate) tasks_open: AtomicU64,
+    pub(crate) messages: AtomicU64,
+    pub(crate) mailboxes: AtomicU64,
     pub(crate) tasks_dead: AtomicU64,
     pub(crate) leases: AtomicU64,
     pub(crate) waiting: AtomicU64,
@@ -243,6 +249,8 @@ impl Durable {
             damaged: read(&counters.damaged),
             damaged_rows: read(&counters.damaged_rows),
             tasks_open: read(&counters.tasks_open),
+            messages: read(&counters.messages),
+            mailboxes: read(&counters.mailboxes),
             tasks_dead: read(&counters.tasks_dead),
             leases: read(&counters.leases),
             waiting: read(&counters.waiting),

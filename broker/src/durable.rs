@@ -293,6 +293,12 @@ impl Durable {
         self.waiting.audience.lock().agents
     }
 
+    /// Agents that did not keep up with what was pushed to them, and hear nothing more.
+    #[must_use]
+    pub fn agents_cut_off(&self) -> u64 {
+        self.waiting.audience.lock().cut_off
+    }
+
     /// How the plane is.
     #[must_use]
     pub fn health(&self) -> commit::Health {
@@ -361,7 +367,7 @@ impl Voice for Doors {
             Some(PushTo::Queue(queue)) => {
                 let mut audience = self.waiting.audience.lock();
                 if queue.try_send(Heard::Push(push)).is_err() {
-                    audience.close(session);
+                    audience.cut_off(session);
                 }
             }
             None => {}

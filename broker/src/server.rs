@@ -318,6 +318,13 @@ fn readings(context: &Context, registry: &Registry) -> Vec<Reading> {
         counter("requests_total", "durable requests handled", figures.requests),
         counter("damaged_total", "rows or bodies that could not be read", figures.damaged),
         gauge("damaged_rows", "open tasks that nobody is offered: damaged", figures.damaged_rows),
+        gauge("messages", "messages that have a place somewhere", figures.messages),
+        gauge("mailboxes", "mailboxes in which something waits", figures.mailboxes),
+        counter(
+            "agents_cut_off_total",
+            "agents that did not keep up with what was pushed to them",
+            context.durable.agents_cut_off(),
+        ),
         gauge("tasks_open", "tasks that are not over", figures.tasks_open),
         gauge("tasks_dead", "tasks in the dead letters", figures.tasks_dead),
         gauge("leases", "tasks that somebody holds", figures.leases),

@@ -294,6 +294,8 @@ impl<S: Store, O: Voice> Committer<S, O> {
         let (totals, counters) = (self.core.totals(), &self.counters);
         let set = |counter: &AtomicU64, value| counter.store(value, Ordering::Relaxed);
         set(&counters.tasks_open, totals.open());
+        set(&counters.messages, self.core.messages_kept() as u64);
+        set(&counters.mailboxes, self.core.mailboxes_in_use() as u64);
         set(&counters.tasks_dead, totals.dead);
         set(&counters.leases, totals.leased());
         set(&counters.waiting, self.core.waiting() as u64);

@@ -303,6 +303,12 @@ impl Core {
         self.messages.len()
     }
 
+    /// In how many mailboxes something waits.
+    #[must_use]
+    pub fn mailboxes_in_use(&self) -> usize {
+        self.mailboxes.len()
+    }
+
     /// Requests that wait for work or for the end of a task.
     #[must_use]
     pub fn waiting(&self) -> usize {

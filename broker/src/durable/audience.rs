@@ -62,6 +62,8 @@ pub(super) struct Audience {
     listeners: HashMap<SessionId, Listener>,
     /// Listeners that speak for an agent.
     pub(super) agents: usize,
+    /// Sessions that did not keep up.
+    pub(super) cut_off: u64,
 }
 
 /// What one session hears of.
@@ -129,13 +131,21 @@ impl Audience {
         let Some(listener) = self.listeners.get_mut(&session) else { return };
         let Some(queue) = &listener.news else { return };
         let is_last = news == News::Replaced;
-        if queue.try_send(Heard::News(news)).is_err() || is_last {
+        if queue.try_send(Heard::News(news)).is_err() {
+            self.cut_off(session);
+        } else if is_last {
             self.close(session);
         }
     }
 
+    /// A session did not keep up.
+    pub(super) fn cut_off(&mut self, session: SessionId) {
+        self.cut_off += 1;
+        self.close(session);
+    }
+
     /// Let go of the queues of a session.
-    pub(super) fn close(&mut self, session: SessionId) {
+    fn close(&mut self, session: SessionId) {
         if let Some(listener) = self.listeners.get_mut(&session) {
             listener.news = None;
         }
@@ -247,6 +257,33 @@ mod tests {
         assert_eq!(heard(&mut audience, &event(7, State::Dead)).as_deref(), Some("w"));
         assert_eq!(heard(&mut audience, &running), None);
         assert!(audience.listeners.is_empty(), "nothing of it is left");
+    }
+
+    #[test]
+    fn a_session_that_does_not_read_hears_nothing_more() {
+        let mut audience = Audience::default();
+        let (sender, mut queue) = mpsc::channel(2);
+        audience.change(Change::Joins(SessionId(1), sender.clone()), true);
+        audience.change(Change::Attaches(SessionId(1), PushTo::Queue(sender)), true);
+        let news = || News::Restart { reason: "r".into() };
+        (0..3).for_each(|_| audience.tell(SessionId(1), news()));
+        assert_eq!((audience.cut_off, audience.agents, audience.listeners.len()), (1, 0, 0));
+        // What it was told before is still there, and then the queue ends.
+        assert!(queue.try_recv().is_ok() && queue.try_recv().is_ok());
+        assert_eq!(queue.try_recv().err(), Some(mpsc::error::TryRecvError::Disconnected));
+        audience.tell(SessionId(1), news());
+        assert_eq!(audience.cut_off, 1, "once");
+    }
+
+    #[test]
+    fn a_session_that_was_replaced_hears_of_that_and_of_nothing_more() {
+        let mut audience = Audience::default();
+        let (sender, mut queue) = mpsc::channel(2);
+        audience.change(Change::Joins(SessionId(1), sender), true);
+        audience.tell(SessionId(1), News::Replaced);
+        assert!(matches!(queue.try_recv(), Ok(Heard::News(News::Replaced))));
+        assert_eq!(queue.try_recv().err(), Some(mpsc::error::TryRecvError::Disconnected));
+        assert_eq!(audience.cut_off, 0);
     }
 
     #[test]
