@@ -347,6 +347,12 @@ async def reconnect():
         await one.expect(type="task_assign", task_id=task, generation=1)
         await one.say(type="task_accepted", task_id=task)
         await one.expect(type="task_ack", status="accepted")
+        # Whose task it is not has nothing to go on with.
+        async with agent("r2", other) as two:
+            await two.say(type="state_report", task_id=task, generation=1)
+            await two.expect(type="state_report_ack", task_id=task, action="abort")
+            await two.say(type="task_recovering", task_id=task)
+            await two.expect(type="task_reassign", task_id=task)
         one.socket.transport.abort()
     async with agent("r1", token) as one:
         await one.say(type="state_report", task_id=task, status="working", generation=1)
