@@ -111,6 +111,14 @@ impl From<SendError> for Rejection {
     }
 }
 
+/// What came back to a call. A broker that stops gives no answer.
+async fn answered(
+    outcome: oneshot::Receiver<Result<Reply, Rejection>>,
+) -> Result<Reply, Rejection> {
+    let stopping = || Rejection::Unavailable { reason: "the broker is stopping".into() };
+    outcome.await.unwrap_or_else(|_| Err(stopping()))
+}
+
 /// The bit by which sessions of this process differ from connections of TCP, which are counted
 /// from 0.
 const LOCAL_SESSIONS: u64 = 1 << 63;
@@ -270,9 +278,7 @@ impl Durable {
         let (answer, outcome) = oneshot::channel();
         let reply_to = ReplyTo::Call(answer);
         self.ask(session, command, push_to, reply_to).map_err(|refused| refused.rejection)?;
-        outcome.await.unwrap_or_else(|_| {
-            Err(Rejection::Unavailable { reason: "the broker is stopping".into() })
-        })
+        answered(outcome).await
     }
 
     /// Ask and wait for the answer. Cancel-safe: a command that was handed in takes its course.
@@ -282,9 +288,7 @@ impl Durable {
     pub async fn call(&self, command: Command) -> Result<Reply, Rejection> {
         let (answer, outcome) = oneshot::channel();
         self.send(command, ReplyTo::Call(answer)).map_err(|refused| refused.rejection)?;
-        outcome.await.unwrap_or_else(|_| {
-            Err(Rejection::Unavailable { reason: "the broker is stopping".into() })
-        })
+        answered(outcome).await
     }
 
     /// Sessions that speak for an agent.

@@ -5,12 +5,8 @@ use std::sync::Arc;
 
 use super::Core;
 use super::command::{ConfigCommand, ConfigView, Name, Rejection, Reply};
-use super::limits::{CONFIG_KEYS_MAX, CONFIG_VALUE_BYTES_MAX, MAILBOX_KEEP_MS};
+use super::limits::{CONFIG_KEYS_MAX, CONFIG_VALUE_BYTES_MAX, MAILBOX_KEEP_MS, MAILBOX_TTL_MS};
 use super::record::Record;
-
-/// The setting that the core itself goes by: how long a message may wait in a mailbox, in
-/// milliseconds, in decimal digits.
-const MAILBOX_TTL_MS: &str = "mailbox_ttl_ms";
 
 /// Every shared setting.
 pub(super) type Shared = BTreeMap<Name, (u64, Arc<[u8]>)>;
@@ -66,6 +62,7 @@ impl Core {
     pub(super) fn learn_config(&mut self, view: ConfigView) {
         let ConfigView { key, value, version } = view;
         if key.as_str() == MAILBOX_TTL_MS {
+            // The one setting that the core itself goes by, in decimal digits.
             let number = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
             self.mailbox_keep_ms = number.unwrap_or(MAILBOX_KEEP_MS);
         }

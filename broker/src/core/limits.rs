@@ -223,6 +223,9 @@ pub const CONFIG_VALUE_BYTES_MAX: usize = 64 * 1024;
 /// legacy hub: whoever stays away for longer has to catch up in another way.
 pub const MAILBOX_MESSAGES_MAX: usize = 100;
 
+/// The shared setting that says how long a message waits in a mailbox, in milliseconds.
+pub const MAILBOX_TTL_MS: &str = "mailbox_ttl_ms";
+
 /// How long a message waits in a mailbox unless it is set otherwise. 7 days, as in the legacy hub.
 pub const MAILBOX_KEEP_MS: u64 = 7 * 24 * 3_600_000;
 

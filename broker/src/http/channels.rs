@@ -22,7 +22,7 @@ const SPELLING_CHARS_MAX: usize = 256;
 const DESCRIPTION_CHARS_MAX: usize = 4096;
 
 /// Messages of a channel in one answer, unless another number is asked for.
-const HISTORY_LIMIT: u64 = 50;
+pub(super) const HISTORY_LIMIT: u64 = 50;
 
 /// `GET /api/channels`: all of them. For everybody.
 pub(super) async fn list<D: DurableCalls>(

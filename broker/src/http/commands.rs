@@ -16,8 +16,6 @@ use crate::core::command::{Command, MessageCommand, Name, Rejection, Reply};
 
 /// Longest reason, in characters.
 const REASON_CHARS_MAX: usize = 2_000;
-/// Longest id of an agent, in characters.
-const AGENT_CHARS_MAX: usize = 64;
 
 /// `POST /api/admin/agents/:id/restart`: ask an agent to start itself again.
 pub(super) async fn restart<D: DurableCalls>(
@@ -51,7 +49,7 @@ pub(super) async fn push_task<D: DurableCalls>(
 ) -> Result<Response, HttpError> {
     caller.admin()?;
     let mut form = Form::new(&fields);
-    let id = form.required_text("agent_id", AGENT_CHARS_MAX).unwrap_or_default().to_owned();
+    let id = form.required_text("agent_id", Name::LENGTH_MAX).unwrap_or_default().to_owned();
     form.finish()?;
     let mut task = Map::new();
     for key in ["description", "metadata"] {

@@ -11,10 +11,9 @@ use super::error::reply;
 use super::form::Form;
 use super::{DurableCalls, HttpError, HttpState};
 use crate::core::command::{Command, ConfigCommand, Name, Reply};
-use crate::core::limits::MAILBOX_KEEP_MS;
+use crate::core::limits::{MAILBOX_KEEP_MS, MAILBOX_TTL_MS};
 
 const HEARTBEAT_INTERVAL_MS: &str = "heartbeat_interval_ms";
-const MAILBOX_TTL_MS: &str = "mailbox_ttl_ms";
 const DEFAULT_REPO: &str = "default_repo";
 const ALERT_THRESHOLDS: &str = "alert_thresholds";
 

@@ -229,7 +229,7 @@ pub(super) async fn not_found() -> HttpError {
 }
 
 /// The wall clock, for people: the core keeps its own time of the submit.
-fn unix_ms() -> u64 {
+pub(super) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,8 +14,6 @@ use super::{DurableCalls, HttpError, HttpState, config};
 use crate::core::command::{Command, Issue, IssueToken, Name, Rejection, Reply, TokenView};
 use crate::token;
 
-/// Longest id of an agent, in characters.
-const AGENT_CHARS_MAX: usize = 64;
 /// Digits of a token.
 const TOKEN_DIGITS: usize = 64;
 
@@ -196,8 +194,8 @@ impl Form<'_> {
         };
         if text.is_empty() {
             self.refuse(FIELD, "required", "agent_id must not be empty".to_owned(), None);
-        } else if text.chars().count() > AGENT_CHARS_MAX {
-            let detail = too_long(AGENT_CHARS_MAX, "characters");
+        } else if text.chars().count() > Name::LENGTH_MAX {
+            let detail = too_long(Name::LENGTH_MAX, "characters");
             self.refuse(FIELD, "too_long", detail, Some(excerpt(text)));
         } else if let Ok(name) = Name::parse(text) {
             return Some(name);

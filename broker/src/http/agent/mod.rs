@@ -22,7 +22,7 @@ pub use cooldown::Cooldowns;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, WebSocketUpgrade, close_code};
@@ -35,6 +35,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::FieldError;
 use super::form::Form;
+use super::handlers::unix_ms;
 use super::messages::ask;
 use super::serve::Held;
 use super::{DurableCalls, HttpError, HttpState, channels};
@@ -358,9 +359,4 @@ fn not_an_object() -> Vec<FieldError> {
     let mut form = Form::new(&fields);
     form.refuse("body", "wrong_type", "expected a text frame with a JSON object".to_owned(), None);
     form.into_errors()
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -9,9 +9,6 @@ use crate::core::command::{
 use crate::http::form::Form;
 use crate::http::{DurableCalls, channels};
 
-/// Messages of a channel in one answer, unless another number is asked for.
-const HISTORY_LIMIT: u64 = 50;
-
 impl<D: DurableCalls> AgentSocket<D> {
     pub(super) async fn send_message(&mut self, agent: Name, fields: &Map<String, Value>) -> Step {
         let mut form = Form::new(fields);
@@ -39,7 +36,7 @@ impl<D: DurableCalls> AgentSocket<D> {
                 Some(Value::Number(number)) => number.as_u64().unwrap_or(0),
                 _ => default,
             };
-            let (after, limit) = (number("since", 0), number("limit", HISTORY_LIMIT));
+            let (after, limit) = (number("since", 0), number("limit", channels::HISTORY_LIMIT));
             return match channels::said(&self.state.durable, &spelling, after, limit).await {
                 Ok(messages) => {
                     let body = json!({"type": kind, "channel": spelling, "messages": messages});
