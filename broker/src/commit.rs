@@ -33,7 +33,7 @@ use self::clock::Clock;
 use self::gather::{Gather, MOMENT};
 use self::turn::{Committer, Voice};
 use crate::core::command::{Command, Request, Tick};
-use crate::core::limits::CoreConfig;
+use crate::core::limits::{BANDS_COUNTED, CoreConfig};
 use crate::store::{Store, StoreError};
 
 /// Requests that may wait for the next turn. 16,384: what a fast disk commits in some 50 ms. More
@@ -106,6 +106,8 @@ pub struct Figures {
     pub tasks_dead: u64,
     /// Tasks that somebody holds.
     pub leases: u64,
+    /// Tasks that nobody has yet, by band; the last number is that band and all behind it.
+    pub queued: [u64; BANDS_COUNTED],
     /// Requests that wait for work or for the end of a task.
     pub waiting: u64,
 }
@@ -123,6 +125,7 @@ pub(crate) struct Counters {
     pub(crate) mailboxes: AtomicU64,
     pub(crate) tasks_dead: AtomicU64,
     pub(crate) leases: AtomicU64,
+    pub(crate) queued: [AtomicU64; BANDS_COUNTED],
     pub(crate) waiting: AtomicU64,
 }
 
@@ -253,6 +256,7 @@ impl Durable {
             mailboxes: read(&counters.mailboxes),
             tasks_dead: read(&counters.tasks_dead),
             leases: read(&counters.leases),
+            queued: std::array::from_fn(|band| read(&counters.queued[band])),
             waiting: read(&counters.waiting),
         }
     }

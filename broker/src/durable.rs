@@ -19,10 +19,11 @@ use crate::commit::clock::Clock;
 use crate::commit::turn::Voice;
 use crate::commit::{self, SendError};
 use crate::core::command::{
-    Command, Destination, Message, MessageCommand, News, PresenceEvent, Push, Rejection, Reply,
-    Request, RequestId, SessionId, TaskEvent, TaskId, WatchId,
+    Command, Destination, Message, MessageCommand, Name, News, PresenceEvent, Push, Rejection,
+    Reply, Request, RequestId, SessionId, TaskEvent, TaskId, WatchId,
 };
 use crate::core::limits::CoreConfig;
+use crate::lookout::Lookout;
 use crate::net::Outlet;
 use crate::reads::Reads;
 use crate::routing::{Dispatch, EVENT_PREFIX, Router};
@@ -35,6 +36,7 @@ pub struct Durable {
     commit: commit::Durable,
     reads: Reads,
     waiting: Arc<Waiting>,
+    lookout: Arc<Lookout>,
 }
 
 /// Who gets the answer to a request.
@@ -171,15 +173,17 @@ impl Durable {
         clock: Clock,
     ) -> Result<Durable, StoreError> {
         let waiting = Arc::new(Waiting::default());
+        let lookout = Arc::new(Lookout::default());
         let doors = |router| Doors {
             waiting: Arc::clone(&waiting),
+            lookout: Arc::clone(&lookout),
             answered: Vec::new(),
             dispatch: Dispatch::new(router),
         };
         let reads = Reads::start(store.reader(), doors(Arc::clone(&router)));
         let voice = doors(router);
         let commit = commit::Durable::start_with_clock(config, store, voice, clock)?;
-        Ok(Durable { commit, reads, waiting })
+        Ok(Durable { commit, reads, waiting, lookout })
     }
 
     /// Hand in a command of a connection. The answer goes to `reply_to`; what is pushed because of
@@ -297,6 +301,12 @@ impl Durable {
         self.waiting.audience.lock().agents
     }
 
+    /// Figures of what happened lately, and what happens.
+    #[must_use]
+    pub fn lookout(&self) -> &Arc<Lookout> {
+        &self.lookout
+    }
+
     /// Agents that did not keep up with what was pushed to them, and hear nothing more.
     #[must_use]
     pub fn agents_cut_off(&self) -> u64 {
@@ -331,6 +341,7 @@ impl std::fmt::Debug for Durable {
 /// How the commit thread, and the one that reads lists, speak to the world.
 struct Doors {
     waiting: Arc<Waiting>,
+    lookout: Arc<Lookout>,
     /// Connections that were answered since the last flush.
     answered: Vec<Arc<Outlet>>,
     dispatch: Dispatch,
@@ -382,7 +393,8 @@ impl Voice for Doors {
         self.waiting.audience.lock().tell(session, news);
     }
 
-    fn posted(&mut self, message: Arc<Message>) {
+    fn posted(&mut self, message: Arc<Message>, receivers: Vec<Name>) {
+        self.lookout.note_message(&message, &receivers);
         // What is for one agent is for nobody else.
         let subject = match &message.post.to {
             Destination::Agent(_) => return,
@@ -400,6 +412,7 @@ impl Voice for Doors {
         if self.dispatch.is_wanted(&subject) {
             self.dispatch.announce(&subject, message::presence(&event).to_string().as_bytes());
         }
+        self.lookout.note_presence(event);
     }
 
     fn event(&mut self, event: TaskEvent) {
@@ -407,6 +420,11 @@ impl Voice for Doors {
         if self.dispatch.is_wanted(&subject) {
             self.dispatch.announce(&subject, json::event(&event).to_string().as_bytes());
         }
+        self.lookout.note_task(event);
+    }
+
+    fn resumed(&mut self, event: TaskEvent) {
+        self.lookout.note_task(event);
     }
 
     fn unreadable(&mut self, task: TaskId, error: &StoreError) {

@@ -12,12 +12,14 @@
 //! - [`config`], [`server`]: what is set, and how everything is started and stopped
 
 pub mod banner;
+pub mod board;
 pub mod commit;
 pub mod config;
 pub mod core;
 pub mod durable;
 pub mod http;
 pub mod logging;
+pub mod lookout;
 pub mod metrics;
 pub mod net;
 pub mod operator;

@@ -64,6 +64,12 @@ impl VirtualClock {
     }
 }
 
+/// The wall clock, for people: milliseconds since the Unix epoch.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    ms(wall())
+}
+
 fn wall() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 use super::Counters;
 use crate::core::Core;
 use crate::core::command::{
-    Command, Effect, Found, Message, MessageReply, News, Now, Offer, PresenceEvent, Push,
+    Command, Effect, Found, Message, MessageReply, Name, News, Now, Offer, PresenceEvent, Push,
     Rejection, Reply, Request, RequestId, SessionId, TaskEvent, TaskId, TaskView, Tick,
 };
 use crate::core::limits::CoreConfig;
@@ -32,13 +32,17 @@ pub trait Voice: Send {
     fn deliver(&mut self, session: SessionId, push: Push);
     /// Publish an event.
     fn event(&mut self, event: TaskEvent);
+    /// Before anything else: somebody has this task since before the start.
+    fn resumed(&mut self, event: TaskEvent) {
+        let _ = event;
+    }
     /// Tell the agent that is here through a session.
     fn tell(&mut self, session: SessionId, news: News) {
         let _ = (session, news);
     }
-    /// Publish that a message was sent.
-    fn posted(&mut self, message: Arc<Message>) {
-        let _ = message;
+    /// Publish that a message was sent, which reached `receivers`.
+    fn posted(&mut self, message: Arc<Message>, receivers: Vec<Name>) {
+        let _ = (message, receivers);
     }
     /// Publish who came or went.
     fn presence(&mut self, event: PresenceEvent) {
@@ -162,10 +166,11 @@ impl<S: Store, O: Voice> Committer<S, O> {
     pub fn restore(
         config: CoreConfig,
         store: S,
-        voice: O,
+        mut voice: O,
         now: Now,
     ) -> Result<Committer<S, O>, StoreError> {
         let core = Core::restore(config, now, |each| store.scan(each))?;
+        core.leased().for_each(|event| voice.resumed(event));
         Ok(Committer {
             core,
             store,
@@ -298,6 +303,9 @@ impl<S: Store, O: Voice> Committer<S, O> {
         set(&counters.mailboxes, self.core.mailboxes_in_use() as u64);
         set(&counters.tasks_dead, totals.dead);
         set(&counters.leases, totals.leased());
+        for (counter, queued) in counters.queued.iter().zip(self.core.queued()) {
+            set(counter, queued);
+        }
         set(&counters.waiting, self.core.waiting() as u64);
     }
 
@@ -329,7 +337,7 @@ impl<S: Store, O: Voice> Committer<S, O> {
                 Effect::Deliver { session, push } => self.deliver(session, push),
                 Effect::Tell { session, news } => self.voice.tell(session, news),
                 Effect::Event(event) => self.voice.event(event),
-                Effect::Posted(message) => self.voice.posted(message),
+                Effect::Posted { message, receivers } => self.voice.posted(message, receivers),
                 Effect::Presence(event) => self.voice.presence(event),
             }
         }

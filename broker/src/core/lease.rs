@@ -10,7 +10,6 @@
 //! again. An agent that speaks only writes down the time. (A lease that was *taken* has a timer
 //! of its own instead, and does not care what becomes of its agent.)
 
-use super::Core;
 use super::agent::{Agent, Presence};
 use super::command::{
     Action, DeadReason, LeaseOp, Name, Now, Push, Rejection, Reply, Retry, State, TaskId, Tick,
@@ -21,6 +20,7 @@ use super::live::Due;
 use super::record::{BodyKind, Phase, Record, TaskRow};
 use super::task::{Failed, Moment, Task};
 use super::timers::Timer;
+use super::{Core, Step};
 
 impl Core {
     /// T10-T13, T20-T28, T38 and T40, for an open task or one that is shown in `rows`.
@@ -185,10 +185,11 @@ impl Core {
     /// T20.
     fn report(&mut self, id: TaskId, data: std::sync::Arc<[u8]>, now: Now) -> Reply {
         let at = self.moment(now);
+        let from = Some(self.tasks[id].row.state());
         let progress = self.task(id).report(data, at);
         let seq = progress.seq;
         self.persist_task(id);
-        self.announce(id, Some(progress));
+        self.announce(id, Step { from, has_failed: false }, Some(progress));
         self.arm(id);
         Reply::Numbered { task: id, seq, duplicate: false }
     }

@@ -188,6 +188,10 @@ pub const FAILURES_MAX: usize = 8;
 /// Longest text of a failure that is not the newest, in bytes.
 pub const OLD_ERROR_BYTES_MAX: usize = 256;
 
+/// Bands whose waiting tasks are counted apart: the four of the legacy hub. Those behind them count
+/// as the last.
+pub const BANDS_COUNTED: usize = 4;
+
 /// Most tasks of one batch. 1,000: one turn of the commit loop takes it without keeping others
 /// waiting for more than some milliseconds.
 pub const BATCH_MAX: usize = 1_000;

@@ -86,7 +86,7 @@ use self::deadlines::Deadlines;
 use self::dedup::Dedups;
 use self::depend::{Dependents, Ended};
 use self::eligible::Eligible;
-use self::limits::CoreConfig;
+use self::limits::{BANDS_COUNTED, CoreConfig};
 use self::live::{Live, event_bytes};
 use self::mailbox::Mailboxes;
 use self::messages::Messages;
@@ -297,6 +297,21 @@ impl Core {
         self.queues.totals()
     }
 
+    /// The newest event of every task that somebody has. As many steps as there are open tasks.
+    pub fn leased(&self) -> impl Iterator<Item = TaskEvent> {
+        let leased = self.tasks.iter().filter(|task| task.row.holder().is_some());
+        leased.map(|task| {
+            let from = Some(task.row.state());
+            event_of(&task.row, Step { from, has_failed: false }, None)
+        })
+    }
+
+    /// Tasks that nobody has yet, by band; the last number is that band and all behind it.
+    #[must_use]
+    pub fn queued(&self) -> [u64; BANDS_COUNTED] {
+        self.queues.queued()
+    }
+
     /// How many messages have a place somewhere.
     #[must_use]
     pub fn messages_kept(&self) -> usize {
@@ -424,15 +439,15 @@ impl Core {
         now: Now,
         arrow: impl FnOnce(&mut Task, &CoreConfig, Moment) -> R,
     ) -> R {
-        let (from, outcome) = self.follow(id, now, arrow);
+        let (step, outcome) = self.follow(id, now, arrow);
         let task = self.tasks.get_mut(id).expect("an open task is in memory");
         if let Phase::Over(end) = &mut task.row.phase {
             let settings = self.queues.settings(&task.row.spec.queue);
             end.expires_ms = settings.expires_ms(&end.how, now.wall_ms);
         }
         self.persist_task(id);
-        self.announce(id, None);
-        self.settle(id, Some(from));
+        self.announce(id, step, None);
+        self.settle(id, step.from);
         outcome
     }
 
@@ -444,10 +459,10 @@ impl Core {
         arrow: impl FnOnce(&mut Task, &CoreConfig, Moment),
     ) {
         let record = dead::forget(&self.tasks[id].row);
-        let (from, ()) = self.follow(id, now, arrow);
+        let (step, ()) = self.follow(id, now, arrow);
         self.persist(record);
-        self.announce(id, None);
-        self.settle(id, Some(from));
+        self.announce(id, step, None);
+        self.settle(id, step.from);
     }
 
     fn follow<R>(
@@ -455,13 +470,14 @@ impl Core {
         id: TaskId,
         now: Now,
         arrow: impl FnOnce(&mut Task, &CoreConfig, Moment) -> R,
-    ) -> (State, R) {
+    ) -> (Step, R) {
         let at = self.moment(now);
         let task = self.tasks.get_mut(id).expect("an open task is in memory");
-        let from = task.row.state();
+        let (from, attempts) = (task.row.state(), task.row.details().attempts);
         if from == State::Ready {
             self.backlog.remove(&task.row, &mut self.eligible);
         }
+        self.queues.unqueue(&task.row);
         let holder = task.row.holder().map(|holder| holder.agent.clone());
         let outcome = arrow(task, &self.config, at);
         let is_leased = task.row.holder().is_some();
@@ -475,13 +491,15 @@ impl Core {
             }
             _ => {}
         }
-        (from, outcome)
+        let has_failed = self.tasks[id].row.details().attempts > attempts;
+        (Step { from: Some(from), has_failed }, outcome)
     }
 
     /// Put a task where it belongs after it came from the state `from`, or from outside.
     fn settle(&mut self, id: TaskId, from: Option<State>) {
         let task = self.tasks.get(id).expect("an open task is in memory");
         let (to, queue) = (task.row.state(), task.row.spec.queue.clone());
+        self.queues.enqueue(&task.row);
         let is_open = self.queues.count(&queue, id, from, Some(to), self.now.tick);
         self.open_queue(&queue, is_open);
         if let Some(at) = self.reopens(&queue) {
@@ -579,9 +597,9 @@ impl Core {
     }
 
     /// Tell everybody what just happened to a task: those who watch all, and those who watch it.
-    fn announce(&mut self, id: TaskId, progress: Option<Progress>) {
+    fn announce(&mut self, id: TaskId, step: Step, progress: Option<Progress>) {
         let Some(task) = self.tasks.get_mut(id) else { return };
-        let event = event_of(&task.row, progress);
+        let event = event_of(&task.row, step, progress);
         if let Some(live) = &mut task.live {
             for (watch, session) in &live.watches {
                 let push = Push::Event { watch: *watch, event: event.clone() };
@@ -594,7 +612,16 @@ impl Core {
     }
 }
 
-fn event_of(row: &TaskRow, progress: Option<Progress>) -> TaskEvent {
+/// Where a task came from when it changed.
+#[derive(Clone, Copy)]
+struct Step {
+    /// Its state; `None` is outside.
+    from: Option<State>,
+    /// An attempt failed.
+    has_failed: bool,
+}
+
+fn event_of(row: &TaskRow, step: Step, progress: Option<Progress>) -> TaskEvent {
     let details = row.details();
     let by = row.end().and_then(|end| end.by.clone());
     TaskEvent {
@@ -602,7 +629,9 @@ fn event_of(row: &TaskRow, progress: Option<Progress>) -> TaskEvent {
         seq: details.event_seq,
         at_ms: details.updated_ms.max(row.submitted_ms),
         queue: row.spec.queue.clone(),
+        from: step.from,
         state: row.state(),
+        has_failed: step.has_failed,
         generation: row.generation,
         agent: row.holder().map(|holder| holder.agent.clone()).or(by),
         progress,

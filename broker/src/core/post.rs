@@ -121,8 +121,8 @@ impl Core {
         self.persist(Record::Message(message.clone()));
         self.messages.insert(&message);
         self.remember_message(&message);
-        self.effects.push_back(Effect::Posted(message.clone()));
-        self.hand_out(&message);
+        let receivers = self.hand_out(&message);
+        self.effects.push_back(Effect::Posted { message, receivers });
         Ok(MessageReply::Posted { id, channel_seq })
     }
 
@@ -141,33 +141,33 @@ impl Core {
         }
     }
 
-    /// To everybody whom it concerns, now or when they look.
-    fn hand_out(&mut self, message: &Arc<Message>) {
+    /// To everybody whom it concerns, now or when they look. Gives who that is.
+    fn hand_out(&mut self, message: &Arc<Message>) -> Vec<Name> {
         let from = &message.post.from;
-        let (live, mailed): (Vec<SessionId>, Vec<Name>) = match &message.post.to {
-            Destination::Agent(agent) => match self.presence.session(agent) {
-                Some(session) => (vec![session], Vec::new()),
-                None => (Vec::new(), vec![agent.clone()]),
-            },
+        // Who is here also finds what goes to a channel in the mailbox, as in the legacy hub.
+        let (receivers, mails_all): (Vec<Name>, bool) = match &message.post.to {
+            Destination::Agent(agent) => (vec![agent.clone()], false),
             Destination::Broadcast { .. } => {
                 let away = |agent: &&Name| *agent != from && self.presence.session(agent).is_none();
-                let live = self.presence.iter().map(|(_, session)| session).collect();
-                (live, self.tokens.agents().filter(away).cloned().collect())
+                let present = self.presence.iter().map(|(view, _)| &view.agent);
+                (present.chain(self.tokens.agents().filter(away)).cloned().collect(), false)
             }
             Destination::Channel(channel) => {
                 let channel = self.channels.get(channel).expect("looked up by the caller");
                 let others = channel.subscribers().filter(|agent| *agent != from);
-                let others: Vec<Name> = others.cloned().collect();
-                let live = others.iter().filter_map(|agent| self.presence.session(agent));
-                (live.collect(), others)
+                (others.cloned().collect(), true)
             }
         };
-        for agent in mailed {
-            self.mail(&agent, message);
+        for agent in &receivers {
+            let session = self.presence.session(agent);
+            if mails_all || session.is_none() {
+                self.mail(agent, message);
+            }
+            if let Some(session) = session {
+                self.tell(session, News::Message(message.clone()));
+            }
         }
-        for session in live {
-            self.tell(session, News::Message(message.clone()));
-        }
+        receivers
     }
 
     fn mail(&mut self, agent: &Name, message: &Message) {

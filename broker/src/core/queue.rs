@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::{Name, QueueCounts, QueueView, State, TaskId, Tick};
-use super::limits::QueueSettings;
+use super::limits::{BANDS_COUNTED, QueueSettings};
 use super::rate::RateWindow;
+use super::record::TaskRow;
 
 /// One queue.
 #[derive(Debug, Default)]
@@ -49,6 +50,8 @@ impl Queue {
 pub(super) struct Queues {
     by_name: BTreeMap<Name, Queue>,
     totals: QueueCounts,
+    /// Tasks that nobody has yet, by band.
+    queued: [u64; BANDS_COUNTED],
 }
 
 impl Queues {
@@ -135,6 +138,25 @@ impl Queues {
         is_open
     }
 
+    /// A task is where it belongs: it counts if nobody has it yet.
+    pub(super) fn enqueue(&mut self, row: &TaskRow) {
+        if let Some(band) = band_queued(row) {
+            self.queued[band] += 1;
+        }
+    }
+
+    /// A task leaves from where it is, or its band changes.
+    pub(super) fn unqueue(&mut self, row: &TaskRow) {
+        if let Some(band) = band_queued(row) {
+            self.queued[band] -= 1;
+        }
+    }
+
+    /// Tasks that nobody has yet, by band.
+    pub(super) fn queued(&self) -> [u64; BANDS_COUNTED] {
+        self.queued
+    }
+
     /// Tasks of all queues, by where they stand.
     pub(super) fn totals(&self) -> QueueCounts {
         self.totals
@@ -160,6 +182,12 @@ impl Queue {
     pub(super) fn view(&self, name: &Name) -> QueueView {
         QueueView { queue: name.clone(), settings: self.settings.clone(), counts: self.counts }
     }
+}
+
+/// Under which number a task is counted that nobody has yet.
+fn band_queued(row: &TaskRow) -> Option<usize> {
+    let is_queued = matches!(row.state(), State::Held | State::Scheduled | State::Ready);
+    is_queued.then(|| usize::from(row.spec.band).min(BANDS_COUNTED - 1))
 }
 
 fn count_of(counts: &mut QueueCounts, state: State) -> Option<&mut u64> {

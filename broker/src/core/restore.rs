@@ -93,6 +93,7 @@ impl Core {
         let state = row.state();
         self.skip_ids(TaskId(id.0 + 1));
         self.queues.count(&row.spec.queue, id, None, Some(state), now.tick);
+        self.queues.enqueue(&row);
         if state.is_terminal() {
             return;
         }

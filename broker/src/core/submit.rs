@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use super::Core;
 use super::command::{
     After, AfterTask, Dedup, DedupMode, Generation, Name, Now, Rejection, Spec, Start, State,
     Submit, Submitted, TaskId,
@@ -14,6 +13,7 @@ use super::depend::Ended;
 use super::limits::{BATCH_MAX, EDGES_MAX};
 use super::record::{BodyKind, DedupRow, Edge, Parent, Record, TaskRow, Wait};
 use super::task::Task;
+use super::{Core, Step};
 
 /// What becomes of one submit of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +172,7 @@ impl Core {
         }
         self.admit(task);
         self.persist_task(id);
-        self.announce(id, None);
+        self.announce(id, Step { from: None, has_failed: false }, None);
         self.settle(id, None);
     }
 

@@ -40,6 +40,11 @@ impl Tasks {
         self.get(id).is_some()
     }
 
+    /// All of them, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Task> {
+        self.pages.values().flat_map(|page| page.places.iter().flatten().map(|task| &**task))
+    }
+
     /// Take a task in, under its own id.
     pub(super) fn insert(&mut self, task: Task) {
         let id = task.row.task;

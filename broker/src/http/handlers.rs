@@ -1,7 +1,5 @@
 //! Request to command, reply to JSON. No rule of the broker lives here.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -13,6 +11,7 @@ use super::caller::Caller;
 use super::error::reply;
 use super::messages::ask;
 use super::{DurableCalls, HttpError, HttpState, task_body, task_view};
+pub(super) use crate::commit::clock::unix_ms;
 use crate::core::command::{
     self, Command, MessageCommand, MessageReply, PresenceView, Rejection, Reply, TaskId,
 };
@@ -226,10 +225,4 @@ async fn agent_at_work<D: DurableCalls>(
 /// Everything else.
 pub(super) async fn not_found() -> HttpError {
     HttpError::NotFound
-}
-
-/// The wall clock, for people: the core keeps its own time of the submit.
-pub(super) fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -244,7 +244,7 @@ impl World {
                 Effect::Persist(_)
                 | Effect::Retire { .. }
                 | Effect::Tell { .. }
-                | Effect::Posted(_)
+                | Effect::Posted { .. }
                 | Effect::Presence(_) => {
                     return Err(format!("left the loop: {effect:?}"));
                 }
@@ -385,6 +385,10 @@ impl World {
         match answers.next() {
             Some(Ok(Reply::Queues(found))) if found == views => {}
             other => return Err(format!("queues are {other:?}\nexpected {views:?}")),
+        }
+        let (ours, theirs) = (self.model.queued(), self.committer.core().queued());
+        if ours != theirs {
+            return Err(format!("{ours:?} wait by band, the core counts {theirs:?}"));
         }
         let (ours, theirs) = (self.model.next_deadline(), self.committer.next_deadline());
         if ours.is_some_and(|ours| theirs.is_none_or(|theirs| theirs.0 > ours)) {

@@ -378,7 +378,12 @@ pub enum Effect {
     /// Tell whoever watches (`$AC.EVENT.TASK.>`).
     Event(TaskEvent),
     /// A message was sent.
-    Posted(Arc<Message>),
+    Posted {
+        /// The message.
+        message: Arc<Message>,
+        /// Whom it reached, now or in their mailboxes.
+        receivers: Vec<Name>,
+    },
     /// Somebody came, went, or says something else of itself.
     Presence(PresenceEvent),
     /// Look for tasks whose retention ended by then, and hand them in as [`Command::Retire`], with

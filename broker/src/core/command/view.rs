@@ -424,8 +424,12 @@ pub struct TaskEvent {
     pub at_ms: u64,
     /// Its queue.
     pub queue: Name,
+    /// Its state before the change; `None` for the submit.
+    pub from: Option<State>,
     /// Its state after the change.
     pub state: State,
+    /// The change was that an attempt failed.
+    pub has_failed: bool,
     /// Its generation after the change.
     pub generation: Generation,
     /// Who did it or holds it.

@@ -113,7 +113,8 @@ impl Model {
                 task.progress = Some(data.clone());
                 task.prove_progress(tick);
                 (task.updated, task.event_seq) = (self.wall, task.event_seq + 1);
-                self.announce(id, Some(Progress { seq, data: data.clone() }));
+                let from = Some(self.tasks[&id].state);
+                self.announce(id, from, false, Some(Progress { seq, data: data.clone() }));
                 return Reply::Numbered { task: id, seq, duplicate: false };
             }
             Action::Checkpoint { seq, data } => {

@@ -285,6 +285,7 @@ impl Model {
     fn change<R>(&mut self, id: TaskId, arrow: impl FnOnce(&mut Task, &Clocks) -> R) -> R {
         let at = self.clocks();
         let task = self.tasks.get_mut(&id).expect("a task that changes is there");
+        let (from, attempts) = (Some(task.state), task.attempts);
         let holder = task.agent.clone().filter(|_| task.is_leased());
         let outcome = arrow(task, &at);
         if let Some(holder) = holder.filter(|_| !task.is_leased()) {
@@ -300,16 +301,23 @@ impl Model {
             State::Dead => settings.keep_dead_ms.map(|keep| at.wall.saturating_add(keep)),
             _ => None,
         };
-        self.announce(id, None);
+        let has_failed = task.attempts > attempts;
+        self.announce(id, from, has_failed, None);
         if is_over {
             self.bury(id);
         }
         outcome
     }
 
-    fn announce(&mut self, id: TaskId, progress: Option<Progress>) {
+    fn announce(
+        &mut self,
+        id: TaskId,
+        from: Option<State>,
+        has_failed: bool,
+        progress: Option<Progress>,
+    ) {
         let task = self.tasks.get_mut(&id).expect("an announced task is there");
-        let event = task.event(id, progress);
+        let event = TaskEvent { from, has_failed, ..task.event(id, progress) };
         task.events.push(event.clone());
         for one in self.watches.iter().filter(|one| one.task == id) {
             let push = Push::Event { watch: one.watch, event: event.clone() };

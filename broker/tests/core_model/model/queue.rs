@@ -3,7 +3,7 @@
 use agentcom_broker::core::command::{
     Name, QueueChange, QueueCounts, QueueView, Rejection, Reply, State, TaskId,
 };
-use agentcom_broker::core::limits::QueueSettings;
+use agentcom_broker::core::limits::{BANDS_COUNTED, QueueSettings};
 
 use super::{Model, Outcome};
 
@@ -26,6 +26,17 @@ impl Model {
             parked: count(State::Parked),
             dead: count(State::Dead),
         }
+    }
+
+    /// Tasks that nobody has yet, by band.
+    pub(crate) fn queued(&self) -> [u64; BANDS_COUNTED] {
+        let mut queued = [0; BANDS_COUNTED];
+        for task in self.tasks.values() {
+            if matches!(task.state, State::Held | State::Scheduled | State::Ready) {
+                queued[usize::from(task.spec.band).min(BANDS_COUNTED - 1)] += 1;
+            }
+        }
+        queued
     }
 
     /// Whether something of it may be granted.

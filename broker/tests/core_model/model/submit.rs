@@ -200,7 +200,7 @@ impl Model {
             self.keys.insert((submit.spec.queue.clone(), key.clone()), known);
         }
         self.tasks.insert(id, task);
-        self.announce(id, None);
+        self.announce(id, None, false, None);
     }
 
     /// T4.

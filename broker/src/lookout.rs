@@ -1,0 +1,119 @@
+//! Where the broker is watched from: the [`Board`], and the same events as they happen.
+//!
+//! The commit thread tells the lookout what it publishes; HTTP reads the board and follows the
+//! events. Whoever follows too slowly misses some and is told so: nothing waits for a watcher.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::broadcast;
+
+use crate::board::alerts::{Change, Rule, Thresholds};
+use crate::board::{Board, Digest, Stepped};
+use crate::commit::clock::unix_ms;
+use crate::core::command::{Message, Name, PresenceEvent, TaskEvent};
+
+/// Sights that wait for the slowest watcher. 4,096: what 50,000 tasks a second do in 20 ms. A
+/// watcher that misses some asks for a new picture.
+const SIGHTS_MAX: usize = 4_096;
+
+/// How old a digest may be. One second: figures of an hour do not change faster, and however many
+/// ask, the commit thread waits for one of them a second.
+const DIGEST_MS: u64 = 1_000;
+
+/// Something that happened, for whoever watches.
+#[derive(Clone, Debug)]
+pub enum Sight {
+    /// To a task.
+    Task(Stepped, Option<Arc<[u8]>>),
+    /// To who is here.
+    Presence(PresenceEvent),
+    /// To an alert.
+    Alert(Change),
+    /// Somebody knows of an alert.
+    Acknowledged(Rule),
+}
+
+/// The board, and who watches.
+#[derive(Debug)]
+pub struct Lookout {
+    board: Mutex<Board>,
+    sights: broadcast::Sender<Sight>,
+    newest: Mutex<Option<Arc<Digest>>>,
+}
+
+impl Default for Lookout {
+    fn default() -> Self {
+        let (sights, _) = broadcast::channel(SIGHTS_MAX);
+        let board = Mutex::new(Board::new(unix_ms()));
+        Lookout { board, sights, newest: Mutex::default() }
+    }
+}
+
+impl Lookout {
+    /// Look at the board. The commit thread waits meanwhile: copy figures, and leave.
+    pub fn look<R>(&self, look: impl FnOnce(&mut Board) -> R) -> R {
+        look(&mut self.board.lock())
+    }
+
+    /// The whole board, not older than [`DIGEST_MS`].
+    #[must_use]
+    pub fn digest(&self) -> Arc<Digest> {
+        let mut newest = self.newest.lock();
+        let now_ms = unix_ms();
+        if let Some(digest) = &*newest
+            && now_ms.abs_diff(digest.at_ms) < DIGEST_MS
+        {
+            return Arc::clone(digest);
+        }
+        let digest = Arc::new(self.look(|board| board.digest(now_ms)));
+        *newest = Some(Arc::clone(&digest));
+        digest
+    }
+
+    /// Follow what happens from now on.
+    #[must_use]
+    pub fn follow(&self) -> broadcast::Receiver<Sight> {
+        self.sights.subscribe()
+    }
+
+    /// Tell whoever watches.
+    fn show(&self, sight: Sight) {
+        // Fails if nobody watches.
+        let _ = self.sights.send(sight);
+    }
+
+    /// See whether anything is wrong now. Gives what changed.
+    pub fn check(&self, thresholds: &Thresholds) -> Vec<Change> {
+        let changes = self.look(|board| board.check(unix_ms(), thresholds));
+        changes.iter().cloned().for_each(|change| self.show(Sight::Alert(change)));
+        changes
+    }
+
+    /// Somebody knows of an alert. Gives whether there is such a one.
+    pub fn acknowledge(&self, rule: Rule) -> bool {
+        let is_there = self.look(|board| board.alerts().acknowledge(rule));
+        if is_there {
+            self.show(Sight::Acknowledged(rule));
+        }
+        is_there
+    }
+
+    pub(crate) fn note_task(&self, event: TaskEvent) {
+        let stepped = self.board.lock().note_task(&event);
+        if let Some(stepped) = stepped
+            && self.sights.receiver_count() > 0
+        {
+            self.show(Sight::Task(stepped, event.progress.map(|progress| progress.data)));
+        }
+    }
+
+    pub(crate) fn note_presence(&self, event: PresenceEvent) {
+        self.board.lock().note_presence(&event, unix_ms());
+        self.show(Sight::Presence(event));
+    }
+
+    pub(crate) fn note_message(&self, message: &Message, receivers: &[Name]) {
+        self.board.lock().note_message(message, receivers);
+    }
+}
