@@ -25,6 +25,8 @@ if [ "${CI:-}" = true ]; then
         packages+=(python3-venv)
     command -v node >/dev/null || packages+=(nodejs)
     command -v npm >/dev/null || packages+=(npm)
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null ||
+        command -v google-chrome >/dev/null || packages+=(chromium)
 fi
 if ! command -v cargo >/dev/null; then
     echo "a Rust toolchain is missing: see https://rustup.rs" >&2

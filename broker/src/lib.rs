@@ -25,6 +25,7 @@ pub mod net;
 pub mod operator;
 pub mod ports_file;
 pub mod reads;
+pub mod rounds;
 pub mod routing;
 pub mod server;
 pub mod session;

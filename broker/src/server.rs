@@ -28,6 +28,7 @@ use crate::net::{
 };
 use crate::operator::{Operator, OperatorError};
 use crate::ports_file::{self, Ports};
+use crate::rounds;
 use crate::routing::Router;
 use crate::session::{Auth, Context, LameDuck, Timeouts};
 use crate::store::StoreError;
@@ -134,6 +135,14 @@ async fn serve(
         admits: Arc::new(move |token: &str| operator.admits(token)),
         admins: config.legacy.admin_agents.0.clone().into(),
         cooldowns: Arc::default(),
+        mistakes: Arc::default(),
+        routed: Arc::default(),
+        lookout: Arc::clone(durable.lookout()),
+        snapshots: Arc::default(),
+        figures: {
+            let durable = durable.clone();
+            Arc::new(move || durable.figures())
+        },
         agents_connected: {
             let durable = durable.clone();
             Arc::new(move || durable.sessions())
@@ -145,6 +154,7 @@ async fn serve(
         settings: HttpSettings::from(config),
     };
     let http_door = tokio::spawn(http::serve(http_socket, http_state, http_stops));
+    tokio::spawn(rounds::go(durable.clone(), Arc::clone(&router)));
 
     if let Some(path) = &config.ports_file {
         ports_file::write(path, &addresses)

@@ -70,6 +70,51 @@ fn legacy_agents_work_unmodified() {
     }
 }
 
+/// What pages and scripts of the hub read off it, and the socket of its dashboard.
+#[test]
+fn figures_alerts_and_the_dashboard_are_those_of_the_hub() {
+    if agentcom_tests::oracle::skips("it has no figures of agents") {
+        return;
+    }
+    let script = Script {
+        interpreter: "python3",
+        installed: "venv/bin/python",
+        file: "python/dashboard.py",
+        package: "",
+    };
+    match script.command() {
+        Ok(command) => {
+            let cases = ["analytics", "figures", "dashboard", "alerts"];
+            assert_eq!(script::cases_of(command), cases);
+        }
+        Err(missing) => script::skip(&missing),
+    }
+}
+
+/// The page of the dashboard, in a browser that people use.
+#[test]
+fn a_person_sees_and_changes_tasks_in_the_dashboard() {
+    if agentcom_tests::oracle::skips("it has no dashboard") {
+        return;
+    }
+    let script = Script {
+        interpreter: "node",
+        installed: "node/node_modules",
+        file: "node/dashboard.cjs",
+        package: "",
+    };
+    let Some(chromium) = script::program(&["chromium", "chromium-browser", "google-chrome"]) else {
+        return script::skip("Chromium is missing");
+    };
+    match script.command() {
+        Ok(mut command) => {
+            command.env("CHROMIUM", chromium);
+            assert_eq!(script::cases_of(command), ["page", "live", "cancel", "retry", "discard"]);
+        }
+        Err(missing) => script::skip(&missing),
+    }
+}
+
 #[test]
 fn the_node_client_of_version_3_works_unmodified() {
     run(node("@nats-io/transport-node"));

@@ -119,6 +119,14 @@ pub(crate) fn skip(missing: &str) {
     let _ = writeln!(io::stderr(), "SKIPPED: {missing}");
 }
 
+/// Where the first of these programs is that is there.
+pub(crate) fn program(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    let places = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    places.into_iter().find(|place| place.is_file())
+}
+
 /// `path` below `interop` in the target folder, which is above the test's own executable.
 fn installed(path: &str) -> Option<PathBuf> {
     let test = env::current_exe().expect("the path of this test");

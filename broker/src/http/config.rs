@@ -10,12 +10,14 @@ use super::caller::{Caller, KnownCaller};
 use super::error::reply;
 use super::form::Form;
 use super::{DurableCalls, HttpError, HttpState};
+use crate::board::alerts::Thresholds;
 use crate::core::command::{Command, ConfigCommand, Name, Reply};
 use crate::core::limits::{MAILBOX_KEEP_MS, MAILBOX_TTL_MS};
+use crate::rounds::ALERT_THRESHOLDS;
+use crate::translate::alert;
 
 const HEARTBEAT_INTERVAL_MS: &str = "heartbeat_interval_ms";
 const DEFAULT_REPO: &str = "default_repo";
-const ALERT_THRESHOLDS: &str = "alert_thresholds";
 
 /// What agents are advised of unless it is set: the legacy hub's 15 minutes.
 const HEARTBEAT_MS: u64 = 900_000;
@@ -84,7 +86,8 @@ pub(super) async fn thresholds<D: DurableCalls>(
     _: Caller,
 ) -> Result<Response, HttpError> {
     let found = get(&state, ALERT_THRESHOLDS).await?;
-    Ok(reply(StatusCode::OK, &found.unwrap_or_else(|| json!({}))))
+    let default = || alert::thresholds_json(&Thresholds::default());
+    Ok(reply(StatusCode::OK, &found.unwrap_or_else(default)))
 }
 
 /// `PUT /api/config/alert-thresholds`

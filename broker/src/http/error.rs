@@ -22,6 +22,10 @@ pub(super) enum HttpError {
     AdminOnly,
     /// Not the request for a WebSocket that is expected there.
     NotWebSocket,
+    /// A WebSocket that a page of somebody else asks for.
+    OtherOrigin,
+    /// No alert of this name is active.
+    AlertNotFound,
     /// A valid token, and not of the agent whom the path is about.
     NotOwner,
     /// No token, or one that opens nothing, where it could stand in the query as well.
@@ -105,6 +109,14 @@ impl IntoResponse for HttpError {
                 let detail = "this is for WebSocket clients";
                 let body = json!({"error": "websocket_required", "detail": detail});
                 reply(StatusCode::BAD_REQUEST, &body)
+            }
+            HttpError::OtherOrigin => {
+                let detail = "the page is not from this broker";
+                let body = json!({"error": "other_origin", "detail": detail});
+                reply(StatusCode::FORBIDDEN, &body)
+            }
+            HttpError::AlertNotFound => {
+                reply(StatusCode::NOT_FOUND, &json!({"error": "alert_not_found"}))
             }
             HttpError::NotOwner | HttpError::Unknown => {
                 reply(StatusCode::UNAUTHORIZED, &json!({"error": "unauthorized"}))

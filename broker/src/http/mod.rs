@@ -11,6 +11,7 @@
 //! mod.rs       which route                   task_*.rs    JSON <-> Command and Reply
 //! error.rs     every refusal -> status and body   form.rs   fields, and all their mistakes
 //! agent/       the WebSocket of an agent        messages.rs, channels.rs   the same over REST
+//! figures.rs   what the board shows             dashboard/   the same for a browser, live
 //! ```
 
 mod agent;
@@ -19,13 +20,16 @@ mod caller;
 mod channels;
 mod commands;
 mod config;
+mod dashboard;
 mod error;
+mod figures;
 mod form;
 mod handlers;
 mod messages;
 mod patience;
 mod post_body;
 mod query;
+mod routed;
 mod serve;
 mod task_body;
 mod task_list;
@@ -40,11 +44,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{delete, get, post};
 
+use crate::commit::Figures;
 use crate::config::Config;
 use crate::core::command::{Command, Name, Rejection, Reply, SessionId};
 use crate::durable::PushTo;
+use crate::lookout::Lookout;
 
-pub use agent::Cooldowns;
+pub use agent::{Cooldowns, Mistakes};
+pub use dashboard::Snapshots;
+pub use routed::Routed;
 pub use serve::serve;
 
 use error::HttpError;
@@ -111,6 +119,16 @@ pub struct HttpState<D> {
     pub admins: Arc<[Name]>,
     /// Agents that were cut off for wrong frames.
     pub cooldowns: Arc<Cooldowns>,
+    /// What was wrong with frames of agents.
+    pub mistakes: Arc<Mistakes>,
+    /// How tasks were routed that went to legacy agents.
+    pub routed: Arc<Routed>,
+    /// Where figures and events come from.
+    pub lookout: Arc<Lookout>,
+    /// The newest picture for dashboards.
+    pub snapshots: Arc<Snapshots>,
+    /// What the commit loop counts.
+    pub figures: Arc<dyn Fn() -> Figures + Send + Sync>,
     /// How many agents are connected now.
     pub agents_connected: Arc<dyn Fn() -> usize + Send + Sync>,
     /// What is counted, in the text format of Prometheus.
@@ -162,6 +180,20 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/api/config/alert-thresholds", get(config::thresholds).put(config::set_thresholds))
         .route("/api/tasks", get(task_list::list).post(handlers::submit_task))
         .route("/api/tasks/dead-letter", get(task_list::dead))
+        .route("/api/tasks/stats", get(figures::stats))
+        .route("/api/analytics/summary", get(figures::summary))
+        .route("/api/analytics/agents", get(figures::agents))
+        .route("/api/analytics/agents/{id}/hourly", get(figures::hourly))
+        .route("/api/metrics", get(figures::metrics))
+        .route("/api/alerts", get(figures::alerts))
+        .route("/api/alerts/{id}/acknowledge", post(figures::acknowledge_alert))
+        .route("/api/dashboard/state", get(dashboard::state))
+        .route("/ws/dashboard", get(dashboard::open))
+        .route("/dashboard", get(dashboard::page))
+        .route("/dashboard/style.css", get(dashboard::style))
+        .route("/dashboard/app.js", get(dashboard::app))
+        .route("/dashboard/connection.js", get(dashboard::connection))
+        .route("/dashboard/view.js", get(dashboard::view))
         .route("/api/tasks/{id}", get(handlers::show_task))
         .route("/api/tasks/{id}/retry", post(handlers::retry_task))
         .route("/api/tasks/{id}/cancel", post(handlers::cancel_task))

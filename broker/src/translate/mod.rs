@@ -11,6 +11,7 @@
 //! ```
 
 mod after;
+pub mod alert;
 pub mod command;
 mod fields;
 mod headers;

@@ -511,4 +511,5 @@ async def main():
         print("ok", case.__name__, flush=True)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

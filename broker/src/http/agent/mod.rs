@@ -7,17 +7,19 @@
 //! frame.rs     what may be sent, field by field       identify.rs   who it is
 //! push.rs      what is sent without being asked for   talk.rs       messages and channels
 //!                                                     work.rs       tasks
-//! cooldown.rs  who has to stay away for a while
+//! cooldown.rs  who has to stay away for a while       mistakes.rs   what was wrong lately
 //! ```
 
 mod cooldown;
 mod frame;
 mod identify;
+mod mistakes;
 mod push;
 mod talk;
 mod work;
 
 pub use cooldown::Cooldowns;
+pub use mistakes::Mistakes;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -243,7 +245,10 @@ impl<D: DurableCalls> AgentSocket<D> {
             (self.violations, self.window_ends) = (0, now + VIOLATIONS_WINDOW);
         }
         self.violations += 1;
+        let agent = self.agent.as_ref().map(Name::as_str);
+        self.state.mistakes.note(agent, kind, errors.len(), unix_ms());
         if self.violations >= VIOLATIONS_MAX {
+            self.state.mistakes.note_cut_off(agent, unix_ms());
             if let Some(agent) = &self.agent {
                 self.state.cooldowns.start(agent, now);
             }
@@ -274,6 +279,9 @@ impl<D: DurableCalls> AgentSocket<D> {
             _ => {}
         }
         if let Some(frame) = push::frame(heard, unix_ms()) {
+            if let Heard::Push(Push::Offer(_)) = heard {
+                self.state.routed.note(&frame["routing_decision"]);
+            }
             self.say(&frame).await?;
         }
         if let Heard::Push(Push::Cancel { task, generation, .. }) = heard {

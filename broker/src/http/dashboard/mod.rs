@@ -1,0 +1,16 @@
+//! The dashboard: a page, the picture that it begins with, and what changes since.
+//!
+//! ```text
+//! snapshot.rs   everything at one moment      event.rs    what happened -> frames
+//! socket.rs     the WebSocket of the page     page.rs     the page itself
+//! ```
+
+mod event;
+mod page;
+mod snapshot;
+mod socket;
+
+pub(super) use page::{app, connection, page, style, view};
+pub use snapshot::Snapshots;
+pub(super) use snapshot::state;
+pub(super) use socket::open;

@@ -1,0 +1,64 @@
+//! Rounds: what is looked at again and again while the broker runs. How many tasks wait, once a
+//! minute, and whether anything is wrong, as often as the thresholds say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until};
+
+use crate::core::command::{Command, ConfigCommand, Name, Reply};
+use crate::durable::Durable;
+use crate::routing::{Dispatch, EVENT_PREFIX, Router};
+use crate::translate::alert;
+
+/// The setting that the thresholds of alerts are kept under.
+pub const ALERT_THRESHOLDS: &str = "alert_thresholds";
+
+const SAMPLE_EVERY: Duration = Duration::from_secs(60);
+/// How soon a change of the thresholds is noticed.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Checks are not closer together, and not further apart.
+const CHECK_EVERY_MIN: Duration = Duration::from_millis(100);
+const CHECK_EVERY_MAX: Duration = Duration::from_secs(3_600);
+
+/// Go round for ever. What an alert does is published under `$AC.EVENT.ALERT`.
+pub async fn go(durable: Durable, router: Arc<Router>) {
+    let mut dispatch = Dispatch::new(router);
+    let (mut sampled, mut checked) = (Instant::now(), Instant::now());
+    loop {
+        let thresholds = alert::thresholds(&set_thresholds(&durable).await);
+        let interval = Duration::from_millis(thresholds.check_interval_ms);
+        let check_at = checked + interval.clamp(CHECK_EVERY_MIN, CHECK_EVERY_MAX);
+        let sample_at = sampled + SAMPLE_EVERY;
+        sleep_until(check_at.min(sample_at).min(Instant::now() + LOOK_EVERY)).await;
+        let now = Instant::now();
+        if now >= sample_at {
+            sampled = now;
+            let queued = durable.figures().queued.iter().sum();
+            durable.lookout().look(|board| board.sample(queued));
+        }
+        if now >= check_at {
+            checked = now;
+            for change in durable.lookout().check(&thresholds) {
+                let event = alert::change(&change, &|task| task.0.into());
+                tracing::warn!(alert = %event, "an alert fired or is over");
+                let subject = format!("{EVENT_PREFIX}ALERT");
+                dispatch.announce(&subject, event.to_string().as_bytes());
+            }
+            dispatch.flush();
+        }
+    }
+}
+
+/// What was set; null if nothing was, or it cannot be had now.
+async fn set_thresholds(durable: &Durable) -> Value {
+    let key = Name::parse(ALERT_THRESHOLDS).expect("a constant of ours is a name");
+    match durable.call(Command::Config(ConfigCommand::Get { key })).await {
+        Ok(Reply::Config(views)) => {
+            let set = views.first().and_then(|view| serde_json::from_slice(&view.value).ok());
+            set.unwrap_or_default()
+        }
+        _ => Value::Null,
+    }
+}
