@@ -20,7 +20,7 @@ use crate::commit::turn::Voice;
 use crate::commit::{self, SendError};
 use crate::core::command::{
     Command, Destination, Message, MessageCommand, Name, News, PresenceEvent, Push, Rejection,
-    Reply, Request, RequestId, SessionId, TaskEvent, TaskId, WatchId,
+    Reply, Request, RequestId, SessionId, State, TaskEvent, TaskId, WatchId,
 };
 use crate::core::limits::CoreConfig;
 use crate::lookout::Lookout;
@@ -416,9 +416,9 @@ impl Voice for Doors {
     }
 
     fn event(&mut self, event: TaskEvent) {
-        let subject = format!("{EVENT_PREFIX}TASK.{}", event.state.as_str());
-        if self.dispatch.is_wanted(&subject) {
-            self.dispatch.announce(&subject, json::event(&event).to_string().as_bytes());
+        let subject = subject_of(event.state);
+        if self.dispatch.is_wanted(subject) {
+            self.dispatch.announce(subject, json::event(&event).to_string().as_bytes());
         }
         self.lookout.note_task(event);
     }
@@ -435,6 +435,34 @@ impl Voice for Doors {
         self.dispatch.flush();
         for outlet in self.answered.drain(..) {
             outlet.note_answers(1);
+        }
+    }
+}
+
+/// Where a change of a task to this state is published. Written out, because four of them are
+/// looked up for each task that anybody does.
+fn subject_of(state: State) -> &'static str {
+    match state {
+        State::Held => "$AC.EVENT.TASK.held",
+        State::Scheduled => "$AC.EVENT.TASK.scheduled",
+        State::Ready => "$AC.EVENT.TASK.ready",
+        State::Offered => "$AC.EVENT.TASK.offered",
+        State::Running => "$AC.EVENT.TASK.running",
+        State::Parked => "$AC.EVENT.TASK.parked",
+        State::Completed => "$AC.EVENT.TASK.completed",
+        State::Dead => "$AC.EVENT.TASK.dead",
+        State::Cancelled => "$AC.EVENT.TASK.cancelled",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subject_of_an_event_ends_with_its_state() {
+        for state in State::ALL {
+            assert_eq!(subject_of(state), format!("{EVENT_PREFIX}TASK.{}", state.as_str()));
         }
     }
 }

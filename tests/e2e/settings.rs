@@ -20,7 +20,11 @@ fn shared_settings_have_their_defaults_and_outlive_a_crash() {
     get(&broker, heartbeat).expect(200, &json!({"heartbeat_interval_ms": 900_000}));
     get(&broker, retention).expect(200, &json!({"mailbox_ttl_ms": 604_800_000}));
     broker.http_get(repo, "").expect(200, &json!({"default_repo": null, "configured": false}));
-    get(&broker, thresholds).expect(200, &json!({}));
+    let defaults = json!({"check_interval_ms": 30_000, "queue_growing_checks": 3,
+        "failure_rate_pct": 50.0, "stuck_task_ms": 300_000, "error_count_hour": 10,
+        "cooldowns": {"queue_growing": 300_000, "high_failure_rate": 600_000, "stuck_tasks": 0,
+            "no_agents_online": 0, "high_error_rate": 300_000}});
+    get(&broker, thresholds).expect(200, &defaults);
     broker.http_get(heartbeat, "").expect(401, &json!({"error": "unauthorized"}));
 
     let put = |broker: &Broker, path: &str, body: &Value| {
