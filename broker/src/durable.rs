@@ -19,8 +19,8 @@ use crate::commit::clock::Clock;
 use crate::commit::turn::Voice;
 use crate::commit::{self, SendError};
 use crate::core::command::{
-    Command, Destination, Message, MessageCommand, Name, News, PresenceEvent, Push, Rejection,
-    Reply, Request, RequestId, SessionId, State, TaskEvent, TaskId, WatchId,
+    Command, ConfigView, Destination, Message, MessageCommand, Name, News, PresenceEvent, Push,
+    Rejection, Reply, Request, RequestId, SessionId, State, TaskEvent, TaskId, WatchId,
 };
 use crate::core::limits::CoreConfig;
 use crate::lookout::Lookout;
@@ -28,7 +28,7 @@ use crate::net::Outlet;
 use crate::reads::Reads;
 use crate::routing::{Dispatch, EVENT_PREFIX, Router};
 use crate::store::{Store, StoreError};
-use crate::translate::{TaskNames, json, message, words};
+use crate::translate::{TaskNames, json, message, view, words};
 
 /// A handle to the durable plane for the doors; clones are the same plane.
 #[derive(Clone)]
@@ -413,6 +413,13 @@ impl Voice for Doors {
             self.dispatch.announce(&subject, message::presence(&event).to_string().as_bytes());
         }
         self.lookout.note_presence(event);
+    }
+
+    fn configured(&mut self, view: &ConfigView) {
+        let subject = format!("{EVENT_PREFIX}CONFIG");
+        if self.dispatch.is_wanted(&subject) {
+            self.dispatch.announce(&subject, view::setting(view).to_string().as_bytes());
+        }
     }
 
     fn event(&mut self, event: TaskEvent) {

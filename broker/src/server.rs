@@ -82,6 +82,19 @@ pub enum ServeError {
 
 /// The NATS version whose client protocol is spoken; clients gate features on it.
 const NATS_VERSION: &str = concat!("2.12.0-agentcom.", env!("CARGO_PKG_VERSION"));
+/// Families of verbs, each with the version of its meaning.
+const VERBS: [&str; 10] = [
+    "task1",
+    "worker1",
+    "dead1",
+    "queue1",
+    "schedule1",
+    "message1",
+    "mailbox1",
+    "channel1",
+    "presence1",
+    "config1",
+];
 /// After the store failed, routing goes on for this long, so that everybody who waits for an answer
 /// has it before the process ends.
 const STORE_FAILURE_GRACE: Duration = Duration::from_secs(2);
@@ -271,9 +284,7 @@ pub(crate) fn context(
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 frames: vec![binary::NAME.to_owned()],
                 aliases_max: config.limits.aliases_max,
-                verbs: ["task1", "worker1", "dead1", "queue1", "schedule1"]
-                    .map(str::to_owned)
-                    .to_vec(),
+                verbs: VERBS.map(str::to_owned).to_vec(),
             }),
             ..ServerInfo::default()
         },

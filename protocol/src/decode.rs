@@ -478,9 +478,10 @@ impl NatsVerb {
 }
 
 /// Words of ours that start like a NATS verb.
-const OWN_WORDS: [&[u8]; 2] = [b"HELP", b"SCHEDULE"];
+const OWN_WORDS: [&[u8]; 7] =
+    [b"HELP", b"SCHEDULE", b"MESSAGE", b"MAILBOX", b"CHANNEL", b"PRESENCE", b"CONFIG"];
 
-/// Lines that start with a letter of no NATS verb are ours, and so are `HELP` and `SCHEDULE`.
+/// Lines that start with a letter of no NATS verb are ours, and so are those of these words.
 fn is_own(text: &[u8]) -> bool {
     const FREE: &[u8] = b"BDEFGJKNOQTVWXYZ";
     match text.first() {

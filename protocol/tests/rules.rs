@@ -194,7 +194,12 @@ fn a_line_of_no_verb_is_an_unknown_operation() {
 #[test]
 fn a_line_of_no_verb_is_refused_before_its_end() {
     for (hopeful, hopeless) in [
-        ("", "M"),
+        ("", "L"),
+        ("M", "MSG"),
+        ("MESSAGE", "MESSAGES"),
+        ("CH", "CHANGE"),
+        ("CONFI", "CONFX"),
+        ("PRES", "PREX"),
         ("PUB", "PUBX"),
         ("PUB ", "PUC"),
         ("HPUB", "HPUBL"),

@@ -9,5 +9,6 @@ mod http;
 mod lifecycle;
 mod messages;
 mod settings;
+mod talk;
 mod tasks;
 mod wire;

@@ -16,8 +16,9 @@ use hashbrown::HashMap;
 use super::Counters;
 use crate::core::Core;
 use crate::core::command::{
-    Command, Effect, Found, Message, MessageReply, Name, News, Now, Offer, PresenceEvent, Push,
-    Rejection, Reply, Request, RequestId, SessionId, TaskEvent, TaskId, TaskView, Tick,
+    Command, ConfigView, Effect, Found, Message, MessageReply, Name, News, Now, Offer,
+    PresenceEvent, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent, TaskId,
+    TaskView, Tick,
 };
 use crate::core::limits::CoreConfig;
 use crate::core::record::{BodyKind, Record, TaskRow};
@@ -47,6 +48,10 @@ pub trait Voice: Send {
     /// Publish who came or went.
     fn presence(&mut self, event: PresenceEvent) {
         let _ = event;
+    }
+    /// Publish that a setting that all share was set.
+    fn configured(&mut self, view: &ConfigView) {
+        let _ = view;
     }
     /// The turn is over; wake whoever got something.
     fn flush(&mut self);
@@ -339,6 +344,7 @@ impl<S: Store, O: Voice> Committer<S, O> {
                 Effect::Event(event) => self.voice.event(event),
                 Effect::Posted { message, receivers } => self.voice.posted(message, receivers),
                 Effect::Presence(event) => self.voice.presence(event),
+                Effect::Configured(view) => self.voice.configured(&view),
             }
         }
         self.batch.releases = releases;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Core;
-use super::command::{ConfigCommand, ConfigView, Name, Rejection, Reply};
+use super::command::{ConfigCommand, ConfigView, Effect, Name, Rejection, Reply};
 use super::limits::{CONFIG_KEYS_MAX, CONFIG_VALUE_BYTES_MAX, MAILBOX_KEEP_MS, MAILBOX_TTL_MS};
 use super::record::Record;
 
@@ -55,6 +55,7 @@ impl Core {
         let view = ConfigView { key, value, version: found + 1 };
         self.persist(Record::Config(view.clone()));
         self.learn_config(view.clone());
+        self.effects.push_back(Effect::Configured(view.clone()));
         Ok(Reply::Config(vec![view]))
     }
 
@@ -89,6 +90,7 @@ mod tests {
             match effect {
                 Effect::Persist(record) => records.push(record),
                 Effect::Reply { outcome, .. } => answer = Some(outcome),
+                Effect::Configured(view) => assert_eq!(records, [Record::Config(view)]),
                 other => panic!("{other:?}"),
             }
         }

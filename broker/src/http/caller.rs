@@ -11,8 +11,7 @@ use super::{DurableCalls, HttpState};
 use crate::core::command::{Command, Name, Rejection, Reply};
 use crate::token;
 
-/// The name under which the operator speaks; no agent can register it.
-pub(super) const OPERATOR: &str = "operator";
+pub(super) use crate::translate::message::OPERATOR;
 
 /// Somebody with a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,14 +15,10 @@ use super::{DurableCalls, HttpError, HttpState};
 use crate::core::command::{
     ChannelView, Destination, MessageCommand, MessageReply, Name, NewChannel, channel_name,
 };
-use crate::translate::message;
+use crate::translate::message::{self, DESCRIPTION_CHARS_MAX, HISTORY_LIMIT};
 
-/// Longest spelling of a new channel, and longest description, in characters.
+/// Longest spelling of a new channel, in characters.
 const SPELLING_CHARS_MAX: usize = 256;
-const DESCRIPTION_CHARS_MAX: usize = 4096;
-
-/// Messages of a channel in one answer, unless another number is asked for.
-pub(super) const HISTORY_LIMIT: u64 = 50;
 
 /// `GET /api/channels`: all of them. For everybody.
 pub(super) async fn list<D: DurableCalls>(

@@ -10,18 +10,13 @@ use super::body::CallerBody;
 use super::caller::{Caller, KnownCaller};
 use super::error::reply;
 use super::form::Form;
-use super::post_body::BROADCAST;
 use super::query::{Parameters, Raw};
 use super::{DurableCalls, HttpError, HttpState};
 use crate::core::command::{
     Command, Destination, HistoryQuery, MessageCommand, MessageId, MessageReply, Name, Rejection,
     Reply, ThreadPart,
 };
-use crate::translate::message;
-
-/// Messages of the history in one answer, unless another number is asked for, and at most.
-const HISTORY_LIMIT: u64 = 50;
-const HISTORY_LIMIT_MAX: u64 = 200;
+use crate::translate::message::{self, BROADCAST, HISTORY_LIMIT, HISTORY_LIMIT_MAX};
 
 /// Ask about messages; `None` if there is nothing to say.
 pub(super) async fn ask<D: DurableCalls>(

@@ -4,16 +4,7 @@ use serde_json::{Map, Value};
 
 use super::form::{Form, excerpt, too_long};
 use crate::core::command::{Destination, MessageKind, Name, Post};
-
-/// Largest payload of a message, in bytes of JSON.
-const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
-/// Longest reference to another message, in characters: twice what any id of ours has.
-const REPLY_TO_CHARS_MAX: usize = 128;
-/// Longest text under `channel` in a payload by which the history can be searched, in characters.
-const LABEL_CHARS_MAX: usize = 64;
-
-/// The word that means everybody.
-pub(super) const BROADCAST: &str = "broadcast";
+use crate::translate::message::{BROADCAST, PAYLOAD_BYTES_MAX, REPLY_TO_CHARS_MAX, label};
 
 impl<'a> Form<'a> {
     /// The message in the body; `kind` is the name of the field that says what it is for. Give
@@ -30,13 +21,11 @@ impl<'a> Form<'a> {
             return None;
         }
         let payload = payload?;
-        let label = payload.get("channel").and_then(Value::as_str);
-        let label = label.filter(|label| label.chars().count() <= LABEL_CHARS_MAX);
         Some(Post {
             from,
             to: to?,
             kind: kind?,
-            label: label.map(Into::into),
+            label: label(payload),
             payload: Value::Object(payload.clone()).to_string().into_bytes().into(),
             reply_to: reply_to.map(Into::into),
         })

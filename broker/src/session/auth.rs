@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::config;
+use crate::core::command::Name;
 use crate::operator::Operator;
 use crate::routing::{Entry, Permissions, Rules};
 use agentcom_protocol::Connect;
@@ -26,13 +27,15 @@ pub struct Login {
     pub identity: Arc<str>,
     /// `None`: everything is permitted.
     pub permissions: Option<Arc<Permissions>>,
+    /// The agent whose token was shown: it speaks for no other.
+    pub agent: Option<Name>,
 }
 
 impl Login {
     /// Somebody who needs no credentials.
     #[must_use]
     pub fn anonymous() -> Login {
-        Login { identity: "anonymous".into(), permissions: None }
+        Login { identity: "anonymous".into(), permissions: None, agent: None }
     }
 }
 
@@ -70,14 +73,19 @@ impl Auth {
             return Some(Login {
                 identity: format!("user:{user}").into(),
                 permissions: self.permissions.get(user).cloned(),
+                agent: None,
             });
         }
         let token = connect.auth_token.as_deref()?;
         let is_operator = self.operator.as_ref().is_some_and(|operator| operator.admits(token));
         let is_holder = self.credentials.admits_token(token);
         match (is_operator, is_holder) {
-            (true, _) => Some(Login { identity: "operator".into(), permissions: None }),
-            (false, true) => Some(Login { identity: "token".into(), permissions: None }),
+            (true, _) => {
+                Some(Login { identity: "operator".into(), permissions: None, agent: None })
+            }
+            (false, true) => {
+                Some(Login { identity: "token".into(), permissions: None, agent: None })
+            }
             (false, false) => None,
         }
     }

@@ -62,6 +62,7 @@ impl Session {
             Some(login) => Arc::clone(&login.identity),
             None => "anonymous".into(),
         };
-        Asker { session: self.id(), identity, process: &self.context.process }
+        let agent = self.login.as_ref().and_then(|login| login.agent.clone());
+        Asker { session: self.id(), identity, agent, process: &self.context.process }
     }
 }

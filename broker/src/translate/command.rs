@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agentcom_protocol::{Request, Verb};
 
 use super::fields::Fields;
-use super::{Invalid, lease, list, park, queue, schedule, submit, task, worker};
+use super::{Invalid, lease, list, message, park, queue, schedule, submit, talk, task, worker};
 use crate::core::command::{Command, Name, SessionId};
 
 /// Who asks.
@@ -15,9 +15,19 @@ pub struct Asker<'a> {
     pub session: SessionId,
     /// Who authenticated.
     pub identity: Arc<str>,
+    /// The agent whose token the connection showed.
+    pub agent: Option<Name>,
     /// Names this process among all that ever ran on the store; part of the name of consumers that
     /// give none themselves.
     pub process: &'a str,
+}
+
+impl Asker<'_> {
+    /// Whether it is whoever runs the broker.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        &*self.identity == message::OPERATOR
+    }
 }
 
 /// What a request asks for.
@@ -101,6 +111,19 @@ pub(super) fn of_fields(
         Verb::ScheduleSet | Verb::ScheduleShow | Verb::ScheduleList | Verb::ScheduleRemove => {
             schedule::command(verb, fields)
         }
+        Verb::MessageSend
+        | Verb::MessageHistory
+        | Verb::MessageThread
+        | Verb::MailboxPoll
+        | Verb::MailboxAck
+        | Verb::ChannelCreate
+        | Verb::ChannelShow
+        | Verb::ChannelList
+        | Verb::ChannelSubscribe
+        | Verb::ChannelUnsubscribe
+        | Verb::ChannelHistory
+        | Verb::PresenceList => talk::command(verb, fields, asker),
+        Verb::ConfigGet | Verb::ConfigSet | Verb::ConfigList => talk::config(verb, fields),
     };
     command.map(Asked::from)
 }

@@ -50,7 +50,11 @@ const EXCERPT_CHARS: usize = 64;
 /// The key under which the body of a verb stands in JSON.
 pub(super) fn body_key(verb: Verb) -> Option<&'static str> {
     match verb {
-        Verb::TaskSubmit | Verb::QueuePut | Verb::ScheduleSet => Some("payload"),
+        Verb::TaskSubmit | Verb::QueuePut | Verb::ScheduleSet | Verb::MessageSend => {
+            Some("payload")
+        }
+        Verb::ChannelCreate => Some("description"),
+        Verb::ConfigSet => Some("value"),
         Verb::TaskProgress | Verb::TaskCheckpoint => Some("data"),
         Verb::TaskComplete | Verb::TaskStopped => Some("result"),
         Verb::TaskFail => Some("error"),

@@ -64,7 +64,7 @@ fn retry(fields: Fields<'_>) -> Result<Retry, Invalid> {
 }
 
 pub(super) fn take(fields: Fields<'_>, asker: &Asker<'_>) -> Result<Command, Invalid> {
-    let Asker { session, identity, process } = asker;
+    let Asker { session, identity, process, .. } = asker;
     let consumer = match fields.name("consumer")? {
         Some(consumer) => consumer,
         None => name("consumer", &format!("take-{process}-{}", session.0))?,

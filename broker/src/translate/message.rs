@@ -1,10 +1,43 @@
 //! Messages, channels and who is here, as JSON: the same keys at every door.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::core::command::{
     ChannelView, Destination, Message, MessageReply, Name, PresenceEvent, PresenceView,
 };
+
+/// Largest payload of a message, in bytes of JSON: messages say where things are; they are not
+/// the things.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// Longest reference to another message, in characters: twice what any id of ours has.
+pub const REPLY_TO_CHARS_MAX: usize = 128;
+/// Longest text under `channel` in a payload by which the history can be searched, in characters.
+const LABEL_CHARS_MAX: usize = 64;
+/// Longest description of a channel, in characters.
+pub const DESCRIPTION_CHARS_MAX: usize = 4096;
+/// Messages of a history in one answer, unless another number is asked for.
+pub const HISTORY_LIMIT: u64 = 50;
+/// The same, at most.
+pub const HISTORY_LIMIT_MAX: u64 = 200;
+/// The word that means everybody.
+pub const BROADCAST: &str = "broadcast";
+/// The name under which the operator speaks; no agent can have it.
+pub const OPERATOR: &str = "operator";
+
+/// Whether a name is the operator's.
+#[must_use]
+pub fn is_operator(name: &Name) -> bool {
+    name.as_str() == OPERATOR
+}
+
+/// The text by which a message can be searched.
+#[must_use]
+pub fn label(payload: &Map<String, Value>) -> Option<Arc<str>> {
+    let label = payload.get("channel").and_then(Value::as_str);
+    label.filter(|label| label.chars().count() <= LABEL_CHARS_MAX).map(Into::into)
+}
 
 /// A message.
 #[must_use]
@@ -15,7 +48,7 @@ pub fn message(message: &Message) -> Map<String, Value> {
     fields.insert("from".into(), post.from.as_str().into());
     let to = match &post.to {
         Destination::Agent(agent) => Some(agent.as_str()),
-        Destination::Broadcast { is_named: true } => Some("broadcast"),
+        Destination::Broadcast { is_named: true } => Some(BROADCAST),
         Destination::Broadcast { is_named: false } | Destination::Channel(_) => None,
     };
     fields.insert("to".into(), to.into());
@@ -107,9 +140,8 @@ pub fn presence(event: &PresenceEvent) -> Value {
 /// An answer.
 #[must_use]
 pub fn answer(reply: &MessageReply) -> Value {
-    let all = |found: &[std::sync::Arc<Message>]| -> Vec<Value> {
-        found.iter().map(|one| numbered(one)).collect()
-    };
+    let all =
+        |found: &[Arc<Message>]| -> Vec<Value> { found.iter().map(|one| numbered(one)).collect() };
     match reply {
         MessageReply::Posted { id, channel_seq: 0 } => json!({"id": id.to_string()}),
         MessageReply::Posted { id, channel_seq } => {

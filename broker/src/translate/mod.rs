@@ -26,6 +26,7 @@ mod placement;
 mod queue;
 mod schedule;
 mod submit;
+mod talk;
 mod task;
 pub mod view;
 pub mod words;

@@ -283,14 +283,17 @@ pub fn token(view: &TokenView) -> Value {
     })
 }
 
+/// One setting that all share: its value as JSON if it is that, else as text.
+#[must_use]
+pub fn setting(view: &ConfigView) -> Value {
+    let text = || String::from_utf8_lossy(&view.value).into_owned().into();
+    let value: Value = serde_json::from_slice(&view.value).unwrap_or_else(|_| text());
+    json!({ "key": view.key.as_str(), "value": value, "version": view.version })
+}
+
 /// Shared settings: their values are JSON where they can be, and text otherwise.
 #[must_use]
 pub fn config(views: &[ConfigView]) -> Value {
-    let setting = |view: &ConfigView| {
-        let text = || String::from_utf8_lossy(&view.value).into_owned().into();
-        let value: Value = serde_json::from_slice(&view.value).unwrap_or_else(|_| text());
-        json!({ "key": view.key.as_str(), "value": value, "version": view.version })
-    };
     json!({ "settings": views.iter().map(setting).collect::<Vec<Value>>() })
 }
 

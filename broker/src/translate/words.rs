@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{message, view};
-use crate::core::command::{Continued, Offer, Push, Rejection, Reply, Stopped, TaskEvent};
+use crate::core::command::{
+    Continued, MessageReply, Offer, Push, Rejection, Reply, Stopped, TaskEvent,
+};
 use agentcom_protocol::encode;
 
 /// The line that answers a request, with the items that stand before it.
@@ -62,7 +64,16 @@ pub fn answer(out: &mut Vec<u8>, tag: &str, outcome: &Result<Reply, Rejection>) 
         Reply::Purged { tasks, left } => write(&mut line, &[("tasks", tasks), ("left", left)]),
         Reply::Token(found) => return body(out, tag, &view::token(found)),
         Reply::Tokens(found) => return body(out, tag, &view::tokens(found)),
-        Reply::Message(found) => return body(out, tag, &message::answer(found)),
+        Reply::Message(found) => match &**found {
+            MessageReply::Posted { id, channel_seq } => {
+                write(&mut line, &[("id", id)]);
+                if *channel_seq > 0 {
+                    write(&mut line, &[("seq", channel_seq)]);
+                }
+            }
+            MessageReply::Changed { is_new } => write(&mut line, &[("changed", is_new)]),
+            found => return body(out, tag, &message::answer(found)),
+        },
         Reply::Config(views) => return body(out, tag, &view::config(views)),
         Reply::Holding(leases) => return body(out, tag, &view::holding(leases)),
         Reply::Identified { agent } => write(&mut line, &[("agent", agent)]),

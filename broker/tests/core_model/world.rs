@@ -244,6 +244,7 @@ impl World {
                 Effect::Persist(_)
                 | Effect::Retire { .. }
                 | Effect::Tell { .. }
+                | Effect::Configured(_)
                 | Effect::Posted { .. }
                 | Effect::Presence(_) => {
                     return Err(format!("left the loop: {effect:?}"));

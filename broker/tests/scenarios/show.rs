@@ -17,7 +17,10 @@ pub(crate) fn effect(effect: &Effect) -> String {
         Effect::Deliver { session, push } => {
             format!("deliver session={} {}", session.0, push_text(push))
         }
-        Effect::Tell { .. } | Effect::Posted { .. } | Effect::Presence(_) => {
+        Effect::Tell { .. }
+        | Effect::Posted { .. }
+        | Effect::Presence(_)
+        | Effect::Configured(_) => {
             unreachable!("no scenario sends messages")
         }
         Effect::Event(event) => format!("event {}", event_text(event)),

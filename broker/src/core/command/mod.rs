@@ -386,6 +386,8 @@ pub enum Effect {
     },
     /// Somebody came, went, or says something else of itself.
     Presence(PresenceEvent),
+    /// A setting that all share was set.
+    Configured(ConfigView),
     /// Look for tasks whose retention ended by then, and hand them in as [`Command::Retire`], with
     /// the time of the next one, be it in the store or in a record that came before this.
     Retire {

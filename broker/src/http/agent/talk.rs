@@ -8,6 +8,7 @@ use crate::core::command::{
 };
 use crate::http::form::Form;
 use crate::http::{DurableCalls, channels};
+use crate::translate::message::HISTORY_LIMIT;
 
 impl<D: DurableCalls> AgentSocket<D> {
     pub(super) async fn send_message(&mut self, agent: Name, fields: &Map<String, Value>) -> Step {
@@ -36,7 +37,7 @@ impl<D: DurableCalls> AgentSocket<D> {
                 Some(Value::Number(number)) => number.as_u64().unwrap_or(0),
                 _ => default,
             };
-            let (after, limit) = (number("since", 0), number("limit", channels::HISTORY_LIMIT));
+            let (after, limit) = (number("since", 0), number("limit", HISTORY_LIMIT));
             return match channels::said(&self.state.durable, &spelling, after, limit).await {
                 Ok(messages) => {
                     let body = json!({"type": kind, "channel": spelling, "messages": messages});
