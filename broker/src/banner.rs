@@ -57,6 +57,7 @@ impl fmt::Display for Text<'_> {
         writeln!(f, "  data      {}", data_dir.display().to_string().escape_debug())?;
         writeln!(f, "  durable   acknowledged means on disk: one fsync per batch")?;
         match (auth.token.is_some(), auth.users.len()) {
+            (false, 0) if auth.agents => writeln!(f, "  login     by the tokens of agents")?,
             (false, 0) => writeln!(f, "  login     none needed, this machine only")?,
             (true, 0) => writeln!(f, "  login     by token")?,
             (false, users) => writeln!(f, "  login     by password, {users} known")?,
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_configured_login_is_named_but_not_shown() {
-        let auth = Auth { token: Some(Secret::of("hunter2")), users: Vec::new() };
+        let auth = Auth { token: Some(Secret::of("hunter2")), ..Auth::default() };
         let text = check(true, false, &auth, None);
         assert!(text.contains("login     by token\n"), "{text}");
         assert!(text.contains("try       curl http://127.0.0.1:4000/health\n"), "{text}");

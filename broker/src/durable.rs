@@ -20,9 +20,11 @@ use crate::commit::turn::Voice;
 use crate::commit::{self, SendError};
 use crate::core::command::{
     Command, ConfigView, Destination, Message, MessageCommand, Name, News, PresenceEvent, Push,
-    Rejection, Reply, Request, RequestId, SessionId, State, TaskEvent, TaskId, WatchId,
+    Rejection, Reply, Request, RequestId, SessionId, State, TaskEvent, TaskId, TokenDigest,
+    WatchId,
 };
 use crate::core::limits::CoreConfig;
+use crate::keyring::Keyring;
 use crate::lookout::Lookout;
 use crate::net::Outlet;
 use crate::reads::Reads;
@@ -37,6 +39,7 @@ pub struct Durable {
     reads: Reads,
     waiting: Arc<Waiting>,
     lookout: Arc<Lookout>,
+    keyring: Arc<Keyring>,
 }
 
 /// Who gets the answer to a request.
@@ -173,17 +176,18 @@ impl Durable {
         clock: Clock,
     ) -> Result<Durable, StoreError> {
         let waiting = Arc::new(Waiting::default());
-        let lookout = Arc::new(Lookout::default());
+        let (lookout, keyring) = (Arc::new(Lookout::default()), Arc::new(Keyring::default()));
         let doors = |router| Doors {
             waiting: Arc::clone(&waiting),
             lookout: Arc::clone(&lookout),
+            keyring: Arc::clone(&keyring),
             answered: Vec::new(),
             dispatch: Dispatch::new(router),
         };
         let reads = Reads::start(store.reader(), doors(Arc::clone(&router)));
         let voice = doors(router);
         let commit = commit::Durable::start_with_clock(config, store, voice, clock)?;
-        Ok(Durable { commit, reads, waiting, lookout })
+        Ok(Durable { commit, reads, waiting, lookout, keyring })
     }
 
     /// Hand in a command of a connection. The answer goes to `reply_to`; what is pushed because of
@@ -307,6 +311,12 @@ impl Durable {
         &self.lookout
     }
 
+    /// Whose token it is.
+    #[must_use]
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
     /// Agents that did not keep up with what was pushed to them, and hear nothing more.
     #[must_use]
     pub fn agents_cut_off(&self) -> u64 {
@@ -342,6 +352,7 @@ impl std::fmt::Debug for Durable {
 struct Doors {
     waiting: Arc<Waiting>,
     lookout: Arc<Lookout>,
+    keyring: Arc<Keyring>,
     /// Connections that were answered since the last flush.
     answered: Vec<Arc<Outlet>>,
     dispatch: Dispatch,
@@ -428,6 +439,14 @@ impl Voice for Doors {
             self.dispatch.announce(subject, json::event(&event).to_string().as_bytes());
         }
         self.lookout.note_task(event);
+    }
+
+    fn token_issued(&mut self, digest: TokenDigest, agent: Name) {
+        self.keyring.insert(digest, agent);
+    }
+
+    fn token_revoked(&mut self, digest: &TokenDigest) {
+        self.keyring.remove(digest);
     }
 
     fn resumed(&mut self, event: TaskEvent) {

@@ -18,6 +18,7 @@ pub mod config;
 pub mod core;
 pub mod durable;
 pub mod http;
+pub mod keyring;
 pub mod logging;
 pub mod lookout;
 pub mod metrics;

@@ -136,7 +136,7 @@ async fn serve(
     let addresses = Ports { tcp: tcp.local_addr()?, http: http_socket.local_addr()? };
 
     let registry = Arc::new(Registry::new());
-    let auth = Auth::new(config.auth.clone(), operator.clone());
+    let auth = Auth::new(config.auth.clone(), operator.clone(), Arc::clone(durable.keyring()));
     let context =
         Arc::new(context(config, auth, addresses.tcp, Arc::clone(&router), durable.clone()));
     let workers = start_workers(config, &context, &router, &registry)?;

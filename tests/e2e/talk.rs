@@ -137,6 +137,59 @@ fn a_setting_is_changed_by_one_at_a_time_and_told_to_all() {
     assert!(told.contains(&hello.to_string()) && told.contains(&object.to_string()), "{told}");
 }
 
+/// What CONNECT says who shows this token.
+fn showing(token: &str) -> String {
+    format!(r#"{{"verbose":false,"auth_token":"{token}"}}"#)
+}
+
+#[test]
+fn the_token_of_an_agent_lets_it_speak_for_itself_and_for_nobody_else() {
+    if oracle::skips("it has no tokens of agents") {
+        return;
+    }
+    for (options, is_open, lets_in) in [
+        (Options::default(), true, true),
+        (Options::default().agents(), false, true),
+        (Options::default().token("secret").agents(), false, true),
+        (Options::default().token("secret"), false, false),
+    ] {
+        let mut broker = Broker::start(options);
+        let ann = register(&broker, "ann").1;
+        let connect = format!("CONNECT {}\r\nPING\r\n", showing(&ann));
+        let refused = "-ERR 'Authorization Violation'\r\n";
+        if !lets_in {
+            let mut wire = broker.connect_raw();
+            wire.send(&connect);
+            wire.expect_end(refused);
+            continue;
+        }
+        broker.kill();
+        broker.start_again();
+        let mut wire = broker.connect(&showing(&ann));
+        wire.send("MESSAGE SEND 1 ann 2\r\nhi\r\n");
+        assert!(wire.expect_line().starts_with("OK 1 id="));
+        assert_eq!(texts(&ask(&mut wire, "MAILBOX POLL t ann\r\n")), ["ann hi"]);
+        for request in [
+            "MESSAGE SEND t ben from=ben 2\r\nhi\r\n",
+            "MAILBOX POLL t ben\r\n",
+            "MAILBOX ACK t ben 9\r\n",
+            "CHANNEL SUBSCRIBE t dev agent=ben\r\n",
+            "WORKER START t ben\r\n",
+            "QUEUE TAKE t q consumer=ben\r\n",
+        ] {
+            let sentence = wire.expect_declined(request, "invalid");
+            assert!(sentence.contains("allowed is ann, whose token"), "{sentence}");
+        }
+        wire.start_worker("ann");
+        let gone = broker.http_delete("/admin/tokens/ann", &broker.bearer());
+        assert_eq!(gone.status, 200, "{gone:?}");
+        wire.flush();
+        let mut late = broker.connect_raw();
+        late.send(&connect);
+        if is_open { late.expect("PONG\r\n") } else { late.expect_end(refused) }
+    }
+}
+
 #[test]
 fn what_is_wrong_with_a_message_is_said_and_nothing_is_sent() {
     let Some(broker) = broker() else { return };

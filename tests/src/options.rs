@@ -11,6 +11,7 @@ pub struct Options {
     pub(crate) descriptors: Option<u32>,
     pub(crate) file_blocks: Option<u32>,
     pub(crate) token: Option<&'static str>,
+    pub(crate) agents: bool,
     pub(crate) users: Vec<User>,
 }
 
@@ -67,6 +68,12 @@ impl Options {
         self
     }
 
+    /// Let in whoever has the token of an agent.
+    pub fn agents(mut self) -> Self {
+        self.agents = true;
+        self
+    }
+
     /// Let in `user` (and any other user named so).
     pub fn user(mut self, user: User) -> Self {
         self.users.push(user);
@@ -87,6 +94,10 @@ impl Options {
         }
         if let Some(token) = self.token {
             writeln!(text, "[auth]\ntoken = {token:?}").unwrap();
+        }
+        if self.agents {
+            let section = if self.token.is_none() { "[auth]\n" } else { "" };
+            writeln!(text, "{section}agents = true").unwrap();
         }
         for User { name, password, publish, subscribe } in &self.users {
             writeln!(text, "[[auth.users]]\nuser = {name:?}\npassword = {password:?}").unwrap();

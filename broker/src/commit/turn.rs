@@ -18,7 +18,7 @@ use crate::core::Core;
 use crate::core::command::{
     Command, ConfigView, Effect, Found, Message, MessageReply, Name, News, Now, Offer,
     PresenceEvent, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent, TaskId,
-    TaskView, Tick,
+    TaskView, Tick, TokenDigest,
 };
 use crate::core::limits::CoreConfig;
 use crate::core::record::{BodyKind, Record, TaskRow};
@@ -52,6 +52,14 @@ pub trait Voice: Send {
     /// Publish that a setting that all share was set.
     fn configured(&mut self, view: &ConfigView) {
         let _ = view;
+    }
+    /// A token is valid from now on; said of all of them before anything else, too.
+    fn token_issued(&mut self, digest: TokenDigest, agent: Name) {
+        let _ = (digest, agent);
+    }
+    /// A token is valid no more.
+    fn token_revoked(&mut self, digest: &TokenDigest) {
+        let _ = digest;
     }
     /// The turn is over; wake whoever got something.
     fn flush(&mut self);
@@ -176,6 +184,7 @@ impl<S: Store, O: Voice> Committer<S, O> {
     ) -> Result<Committer<S, O>, StoreError> {
         let core = Core::restore(config, now, |each| store.scan(each))?;
         core.leased().for_each(|event| voice.resumed(event));
+        core.tokens().for_each(|(digest, agent)| voice.token_issued(digest, agent.clone()));
         Ok(Committer {
             core,
             store,
@@ -345,6 +354,8 @@ impl<S: Store, O: Voice> Committer<S, O> {
                 Effect::Posted { message, receivers } => self.voice.posted(message, receivers),
                 Effect::Presence(event) => self.voice.presence(event),
                 Effect::Configured(view) => self.voice.configured(&view),
+                Effect::TokenIssued { digest, agent } => self.voice.token_issued(digest, agent),
+                Effect::TokenRevoked { digest } => self.voice.token_revoked(&digest),
             }
         }
         self.batch.releases = releases;

@@ -21,6 +21,10 @@ settings! {
         /// Whoever knows it may do everything. Plain, or "sha256:" and the 64 hex digits of its
         /// digest (printf %s TOKEN | sha256sum).
         "token" token: Option<Secret> = None;
+        /// Whether the tokens of agents open this door, too. Such a connection may do everything,
+        /// and speaks for its agent alone. Off: whoever reaches the HTTP port can register as an
+        /// agent.
+        "agents" agents: bool = false;
         then {
             /// People and programs with names, passwords and permissions of their own.
             users: Vec<User>,
@@ -54,7 +58,7 @@ impl Auth {
     /// Whether CONNECT must carry credentials.
     #[must_use]
     pub fn is_required(&self) -> bool {
-        self.token.is_some() || !self.users.is_empty()
+        self.token.is_some() || !self.users.is_empty() || self.agents
     }
 
     /// Whether `presented` is the token. Never, if none is configured.
@@ -161,7 +165,11 @@ mod tests {
 
     #[test]
     fn a_user_needs_the_right_name_and_the_right_password() {
-        let auth = Auth { token: None, users: vec![user("ann", "one"), user("bob", "two")] };
+        let auth = Auth {
+            token: None,
+            agents: false,
+            users: vec![user("ann", "one"), user("bob", "two")],
+        };
         let name = |user, password| auth.admits_user(user, password).map(|user| user.user.as_str());
         assert_eq!(name("ann", "one"), Some("ann"));
         assert_eq!(name("bob", "two"), Some("bob"));
@@ -173,7 +181,7 @@ mod tests {
     #[test]
     fn no_token_admits_no_token() {
         assert!(!Auth::default().admits_token(""));
-        let auth = Auth { token: Some(Secret::of("s3cret")), users: Vec::new() };
+        let auth = Auth { token: Some(Secret::of("s3cret")), ..Auth::default() };
         assert!(auth.admits_token("s3cret"));
         assert!(!auth.admits_token("s3cre"));
         assert!(!auth.admits_token(""));

@@ -2,7 +2,9 @@
 //! token is.
 
 use super::Core;
-use super::command::{Issue, IssueToken, Name, Now, Rejection, Reply, TokenDigest, TokenView};
+use super::command::{
+    Effect, Issue, IssueToken, Name, Now, Rejection, Reply, TokenDigest, TokenView,
+};
 use super::limits::{AGENT_TOKENS_MAX, TOKENS_MAX};
 use super::record::{Record, TokenRow};
 
@@ -33,6 +35,7 @@ impl Core {
         let issued_ms = now.wall_ms;
         let row = TokenRow { digest, agent: agent.clone(), prefix: prefix.clone(), issued_ms };
         self.persist(Record::Token(Box::new(row.clone())));
+        self.effects.push_back(Effect::TokenIssued { digest, agent: agent.clone() });
         self.tokens.insert(row);
         Ok(Reply::Token(TokenView { agent, prefix, issued_ms }))
     }
@@ -65,6 +68,7 @@ impl Core {
         let digests = self.tokens.remove_of(agent);
         for digest in &digests {
             self.persist(Record::TokenRevoked { digest: *digest });
+            self.effects.push_back(Effect::TokenRevoked { digest: *digest });
         }
         digests.len()
     }
@@ -72,7 +76,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use super::super::command::{Command, Effect, Request, RequestId, Tick};
+    use super::super::command::{Command, Request, RequestId, Tick};
     use super::super::limits::CoreConfig;
     use super::*;
 
@@ -92,6 +96,9 @@ mod tests {
                     records.push(record);
                 }
                 Effect::Reply { outcome, .. } => answer = Some(outcome),
+                Effect::TokenIssued { .. } | Effect::TokenRevoked { .. } => {
+                    assert!(answer.is_none(), "the doors know before the answer");
+                }
                 other => panic!("{other:?}"),
             }
         }

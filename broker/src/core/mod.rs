@@ -79,7 +79,7 @@ use self::backlog::{Backlog, LaneId};
 use self::channel::Channels;
 use self::command::{
     Action, Command, Effect, Epoch, MessageId, Name, Now, Progress, Push, QueueCounts, Rejection,
-    Reply, Request, RequestId, SessionId, State, TaskEvent, TaskId, Tick,
+    Reply, Request, RequestId, SessionId, State, TaskEvent, TaskId, Tick, TokenDigest,
 };
 use self::config::Shared;
 use self::deadlines::Deadlines;
@@ -295,6 +295,11 @@ impl Core {
     #[must_use]
     pub fn totals(&self) -> QueueCounts {
         self.queues.totals()
+    }
+
+    /// Every valid token, and the agent that has it.
+    pub fn tokens(&self) -> impl Iterator<Item = (TokenDigest, &Name)> {
+        self.tokens.iter().map(|row| (row.digest, &row.agent))
     }
 
     /// The newest event of every task that somebody has. As many steps as there are open tasks.

@@ -6,8 +6,10 @@ use hashbrown::HashMap;
 
 use crate::config;
 use crate::core::command::Name;
+use crate::keyring::Keyring;
 use crate::operator::Operator;
 use crate::routing::{Entry, Permissions, Rules};
+use crate::translate::message::OPERATOR;
 use agentcom_protocol::Connect;
 
 /// The configured credentials, with permissions in the form that routing uses.
@@ -18,6 +20,8 @@ pub struct Auth {
     operator: Option<Operator>,
     /// By user; who is not here may do everything.
     permissions: HashMap<String, Arc<Permissions>>,
+    /// Whose the tokens of agents are.
+    keyring: Arc<Keyring>,
 }
 
 /// Somebody who came in.
@@ -42,14 +46,15 @@ impl Login {
 impl Auth {
     /// Only the holders of these credentials may come in; if there are none, everybody may.
     #[must_use]
-    pub fn new(credentials: config::Auth, operator: Operator) -> Auth {
+    pub fn new(credentials: config::Auth, operator: Operator, keyring: Arc<Keyring>) -> Auth {
         let restricted = credentials.users.iter().map(|user| {
             let permissions =
                 Permissions { publish: rules(&user.publish), subscribe: rules(&user.subscribe) };
             (user.user.clone(), Arc::new(permissions))
         });
         let permissions = restricted.filter(|(_, permissions)| !permissions.is_unlimited());
-        Auth { permissions: permissions.collect(), credentials, operator: Some(operator) }
+        let permissions = permissions.collect();
+        Auth { permissions, credentials, operator: Some(operator), keyring }
     }
 
     /// Whether credentials are needed.
@@ -65,7 +70,11 @@ impl Auth {
             return None;
         }
         if !self.is_required() {
-            return Some(Login::anonymous());
+            // Nobody has to say who they are; whoever does is taken at their word.
+            let token = connect.auth_token.as_deref();
+            let known =
+                token.and_then(|token| self.operator_with(token).or(self.agent_with(token)));
+            return Some(known.unwrap_or_else(Login::anonymous));
         }
         if let Some(user) = &connect.user {
             let password = connect.pass.as_deref().unwrap_or_default();
@@ -77,17 +86,22 @@ impl Auth {
             });
         }
         let token = connect.auth_token.as_deref()?;
-        let is_operator = self.operator.as_ref().is_some_and(|operator| operator.admits(token));
+        let operator = self.operator_with(token);
         let is_holder = self.credentials.admits_token(token);
-        match (is_operator, is_holder) {
-            (true, _) => {
-                Some(Login { identity: "operator".into(), permissions: None, agent: None })
-            }
-            (false, true) => {
-                Some(Login { identity: "token".into(), permissions: None, agent: None })
-            }
-            (false, false) => None,
-        }
+        let holder = || Login { identity: "token".into(), permissions: None, agent: None };
+        let agent = || self.agent_with(token).filter(|_| self.credentials.agents);
+        operator.or(is_holder.then(holder)).or_else(agent)
+    }
+
+    fn operator_with(&self, token: &str) -> Option<Login> {
+        let is_operator = self.operator.as_ref().is_some_and(|operator| operator.admits(token));
+        is_operator.then(|| Login { identity: OPERATOR.into(), permissions: None, agent: None })
+    }
+
+    fn agent_with(&self, token: &str) -> Option<Login> {
+        let agent = self.keyring.agent(token)?;
+        let identity = format!("agent:{agent}").into();
+        Some(Login { identity, permissions: None, agent: Some(agent) })
     }
 }
 
@@ -120,8 +134,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (operator, token) = Operator::open(folder.path()).expect("a token");
         let token = token.expect("it is new");
-        let credentials = config::Auth { token: Some(Secret::of("t")), users: vec![user] };
-        let auth = Auth::new(credentials, operator);
+        let credentials =
+            config::Auth { token: Some(Secret::of("t")), agents: false, users: vec![user] };
+        let auth = Auth::new(credentials, operator, Arc::default());
         let identity = |json: &str| auth.check(&connect(json)).map(|login| login.identity);
         assert_eq!(identity(r#"{"user":"alice","pass":"a"}"#).as_deref(), Some("user:alice"));
         assert_eq!(identity(r#"{"auth_token":"t"}"#).as_deref(), Some("token"));
@@ -138,5 +153,28 @@ mod tests {
         ] {
             assert!(identity(refused).is_none(), "{refused}");
         }
+    }
+
+    #[test]
+    fn the_token_of_an_agent_names_it_and_opens_what_it_was_allowed_to() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (operator, _) = Operator::open(folder.path()).expect("a token");
+        let keyring = Arc::new(Keyring::default());
+        let (digest, alice) = (crate::token::digest("a1").unwrap(), Name::parse("alice").unwrap());
+        keyring.insert(digest, alice);
+        let who = |credentials: config::Auth, token: &str| {
+            let auth = Auth::new(credentials, operator.clone(), Arc::clone(&keyring));
+            let login = auth.check(&connect(&format!(r#"{{"auth_token":"{token}"}}"#)))?;
+            Some((login.identity.to_string(), login.agent.map(|agent| agent.to_string())))
+        };
+        let alice = Some(("agent:alice".to_owned(), Some("alice".to_owned())));
+        let token = || config::Auth { token: Some(Secret::of("t")), ..config::Auth::default() };
+        assert_eq!(who(config::Auth::default(), "a1"), alice);
+        assert_eq!(who(config::Auth::default(), "a2"), Some(("anonymous".to_owned(), None)));
+        assert_eq!(who(token(), "a1"), None, "whoever can register could come in");
+        assert_eq!(who(config::Auth { agents: true, ..token() }, "a1"), alice);
+        assert_eq!(who(config::Auth { agents: true, ..config::Auth::default() }, "a2"), None);
+        keyring.remove(&digest);
+        assert_eq!(who(config::Auth { agents: true, ..token() }, "a1"), None);
     }
 }

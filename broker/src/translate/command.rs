@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agentcom_protocol::{Request, Verb};
 
-use super::fields::Fields;
+use super::fields::{Fields, wrong};
 use super::{Invalid, lease, list, message, park, queue, schedule, submit, talk, task, worker};
 use crate::core::command::{Command, Name, SessionId};
 
@@ -23,6 +23,17 @@ pub struct Asker<'a> {
 }
 
 impl Asker<'_> {
+    /// Refuse to speak for another agent than the one whose token the connection showed.
+    pub(super) fn check_speaker(&self, key: &'static str, named: &Name) -> Result<(), Invalid> {
+        match &self.agent {
+            Some(own) if own != named => {
+                let allowed = format!("{own}, whose token this connection showed");
+                Err(wrong(key, named.as_str(), &allowed))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it is whoever runs the broker.
     #[must_use]
     pub fn is_operator(&self) -> bool {

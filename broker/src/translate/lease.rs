@@ -64,10 +64,14 @@ fn retry(fields: Fields<'_>) -> Result<Retry, Invalid> {
 }
 
 pub(super) fn take(fields: Fields<'_>, asker: &Asker<'_>) -> Result<Command, Invalid> {
-    let Asker { session, identity, process, .. } = asker;
-    let consumer = match fields.name("consumer")? {
-        Some(consumer) => consumer,
-        None => name("consumer", &format!("take-{process}-{}", session.0))?,
+    let Asker { session, identity, process, agent } = asker;
+    let consumer = match (fields.name("consumer")?, agent) {
+        (Some(consumer), _) => {
+            asker.check_speaker("consumer", &consumer)?;
+            consumer
+        }
+        (None, Some(agent)) => agent.clone(),
+        (None, None) => name("consumer", &format!("take-{process}-{}", session.0))?,
     };
     let max = fields.number("max", Range::count(1, TAKE_MAX))?.unwrap_or(1);
     Ok(Command::Take(Take {

@@ -84,11 +84,7 @@ fn speaker(fields: Fields<'_>, key: &'static str, asker: &Asker<'_>) -> Result<N
     let named = fields.name(key)?;
     match (&asker.agent, named) {
         (Some(own), None) => Ok(own.clone()),
-        (Some(own), Some(named)) if *own == named => Ok(named),
-        (Some(own), Some(named)) => {
-            let allowed = format!("{own}, whose token this connection showed");
-            Err(wrong(key, named.as_str(), &allowed))
-        }
+        (Some(_), Some(named)) => asker.check_speaker(key, &named).map(|()| named),
         (None, Some(named)) if message::is_operator(&named) && !asker.is_operator() => {
             Err(wrong(key, named.as_str(), "the name of an agent; this one is the operator's"))
         }

@@ -14,9 +14,11 @@ const CREDIT_MAX: u64 = 1_000;
 
 pub(super) fn start(fields: Fields<'_>, asker: &Asker<'_>) -> Result<Command, Invalid> {
     let credit = fields.number("credit", Range::count(1, CREDIT_MAX))?.unwrap_or(CREDIT);
+    let agent = fields.needed_name("agent")?;
+    asker.check_speaker("agent", &agent)?;
     Ok(Command::Attach(Attach {
         session: asker.session,
-        agent: fields.needed_name("agent")?,
+        agent,
         identity: asker.identity.clone(),
         capabilities: fields.names("can")?,
         labels: labels::owned(fields)?,

@@ -245,6 +245,8 @@ impl World {
                 | Effect::Retire { .. }
                 | Effect::Tell { .. }
                 | Effect::Configured(_)
+                | Effect::TokenIssued { .. }
+                | Effect::TokenRevoked { .. }
                 | Effect::Posted { .. }
                 | Effect::Presence(_) => {
                     return Err(format!("left the loop: {effect:?}"));

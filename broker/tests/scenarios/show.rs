@@ -20,7 +20,9 @@ pub(crate) fn effect(effect: &Effect) -> String {
         Effect::Tell { .. }
         | Effect::Posted { .. }
         | Effect::Presence(_)
-        | Effect::Configured(_) => {
+        | Effect::Configured(_)
+        | Effect::TokenIssued { .. }
+        | Effect::TokenRevoked { .. } => {
             unreachable!("no scenario sends messages")
         }
         Effect::Event(event) => format!("event {}", event_text(event)),

@@ -388,6 +388,18 @@ pub enum Effect {
     Presence(PresenceEvent),
     /// A setting that all share was set.
     Configured(ConfigView),
+    /// A token is valid from now on.
+    TokenIssued {
+        /// By what it is looked up.
+        digest: TokenDigest,
+        /// Whose it is.
+        agent: Name,
+    },
+    /// A token is valid no more.
+    TokenRevoked {
+        /// By what it was looked up.
+        digest: TokenDigest,
+    },
     /// Look for tasks whose retention ended by then, and hand them in as [`Command::Retire`], with
     /// the time of the next one, be it in the store or in a record that came before this.
     Retire {
