@@ -62,8 +62,17 @@ fn legacy_agents_work_unmodified() {
         file: "python/legacy.py",
         package: "",
     };
-    let cases =
-        ["mistakes", "presence", "messages", "channels", "tasks", "reconnect", "mixed", "restart"];
+    let cases = [
+        "mistakes",
+        "presence",
+        "messages",
+        "channels",
+        "doors",
+        "tasks",
+        "reconnect",
+        "mixed",
+        "restart",
+    ];
     match script.command() {
         Ok(command) => assert_eq!(script::cases_of(command), cases),
         Err(missing) => script::skip(&missing),

@@ -16,6 +16,7 @@ import nats
 import websockets
 
 HTTP = os.environ["AGENTCOM_OPEN_HTTP"]
+TCP = os.environ["AGENTCOM_OPEN"]
 OPERATOR = os.environ["AGENTCOM_OPEN_OPERATOR"]
 # Far more than anything here takes; only a failure waits for it.
 PATIENCE = 20
@@ -413,6 +414,49 @@ class Native:
         self.heard.append(json.loads(message.data)["payload"]["text"])
 
 
+async def doors():
+    """An agent, a NATS client and a person at a prompt talk in one channel."""
+    token = register("d1")
+    call("POST", "/api/channels", token, {"name": "lobby"})
+    client = await nats.connect(f"nats://{TCP}")
+    heard_by_client = await client.subscribe("$AC.EVENT.CHANNEL.lobby")
+    await client.flush()
+    host, port = TCP.split(":")
+    from_broker, to_broker = await asyncio.open_connection(host, int(port))
+    await asyncio.wait_for(from_broker.readline(), PATIENCE)
+
+    async def line():
+        return (await asyncio.wait_for(from_broker.readline(), PATIENCE)).decode().strip()
+
+    async with agent("d1", token) as one:
+        await one.say(type="channel_subscribe", channel="lobby")
+        await one.expect(type="channel_subscribed")
+        to_broker.write(b"CONNECT {\"verbose\":false}\r\nSUB $AC.EVENT.CHANNEL.lobby 1\r\nPING\r\n")
+        assert await line() == "PONG"
+        await one.say(type="channel_publish", channel="lobby", payload={"text": "by an agent"})
+        await one.expect(type="channel_published")
+        assert (await line()).startswith("MSG $AC.EVENT.CHANNEL.lobby 1 ")
+        assert json.loads(await line())["payload"] == {"text": "by an agent"}
+        to_broker.write(b"MESSAGE SEND 1 #lobby from=dora 7\r\nby hand\r\n")
+        said = await one.expect(type="channel_message", channel="lobby", payload={"text": "by hand"})
+        assert said["from"] == "dora", said
+        message = {"to": "#lobby", "from": "nate", "payload": "by a program"}
+        answer = await client.request("$AC.API.MESSAGE.SEND", json.dumps(message).encode())
+        assert json.loads(answer.data)["seq"] == 3, answer.data
+        await one.expect(type="channel_message", payload={"text": "by a program"})
+        lines = [await line() for _ in range(5)]
+        assert sorted(line.split()[0] for line in lines if line[0] != "{") == ["MSG", "MSG", "OK"]
+        texts = [json.loads(line)["payload"]["text"] for line in lines if line[0] == "{"]
+        assert texts == ["by hand", "by a program"], lines
+    texts = []
+    for _ in range(3):
+        message = await heard_by_client.next_msg(timeout=PATIENCE)
+        texts.append(json.loads(message.data)["payload"]["text"])
+    assert texts == ["by an agent", "by hand", "by a program"], texts
+    to_broker.close()
+    await client.drain()
+
+
 async def mixed():
     """Fifty of each kind share a queue and a channel."""
     many, tasks_each, said_each = 50, 5, 2
@@ -506,7 +550,7 @@ async def restart():
 
 
 async def main():
-    for case in [mistakes, presence, messages, channels, tasks, reconnect, mixed, restart]:
+    for case in [mistakes, presence, messages, channels, doors, tasks, reconnect, mixed, restart]:
         await case()
         print("ok", case.__name__, flush=True)
 
