@@ -9,6 +9,8 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::DropGuard;
 
+use crate::agent::Agent;
+use crate::channel::{Channel, ChannelView};
 use crate::connection::Connection;
 use crate::error::{
     ConnectError, DrainError, DrainErrorKind, FlushError, FlushErrorKind, PublishError,
@@ -17,13 +19,14 @@ use crate::error::{
 use crate::event::{Event, State};
 use crate::headers::HeaderMap;
 use crate::message::Message;
-use crate::operation_error::QueueError;
+use crate::operation_error::{QueueError, TalkError};
 use crate::options::ConnectOptions;
 use crate::outbound::{Pong, Refusal};
 use crate::queue::{self, Queue};
 use crate::queue_view::QueueView;
 use crate::request::Request;
 use crate::server_addr::ServerAddr;
+use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::statistics::Statistics;
 use crate::subscriber::Subscriber;
@@ -411,6 +414,34 @@ impl Client {
     #[must_use]
     pub fn tasks(&self) -> Tasks {
         Tasks::new(self.clone())
+    }
+
+    /// Speak for the agent of this name: send messages, and read its mailbox. A connection that
+    /// showed an agent's token ([`crate::ConnectOptions::token`]) speaks for that agent only.
+    /// Needs an AgentCom broker.
+    #[must_use]
+    pub fn agent(&self, name: impl Into<String>) -> Agent {
+        Agent::new(self.clone(), name.into())
+    }
+
+    /// The channel of this name. Needs an AgentCom broker.
+    #[must_use]
+    pub fn channel(&self, name: impl Into<String>) -> Channel {
+        Channel::new(self.clone(), name.into())
+    }
+
+    /// All channels, in the order of their names. Needs an AgentCom broker. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`crate::TalkErrorKind`].
+    pub async fn channels(&self) -> Result<Vec<ChannelView>, TalkError> {
+        Ok(crate::channel::list(self).await?)
+    }
+
+    /// The settings that all share. Needs an AgentCom broker.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings::new(self.clone())
     }
 
     /// The durable queue of this name: put entries into it and take them out. Needs an AgentCom

@@ -51,8 +51,10 @@
 //! It does not speak TLS, nor JetStream.
 
 mod after;
+mod agent;
 mod answer;
 mod api;
+mod channel;
 mod client;
 mod connection;
 mod desk;
@@ -77,6 +79,7 @@ mod request;
 mod resume;
 mod server_addr;
 mod session;
+mod settings;
 mod shared;
 mod statistics;
 mod stop_signal;
@@ -96,7 +99,9 @@ mod worker;
 mod worker_builder;
 
 pub use after::{After, AfterEnd};
+pub use agent::{Agent, AgentMessage, MessageBuilder, Recipient, Sent};
 pub use agentcom_protocol::{Extension, ServerInfo};
+pub use channel::{Channel, ChannelView, Listener};
 pub use client::Client;
 pub use error::{
     ConnectError, ConnectErrorKind, DrainError, DrainErrorKind, Error, FlushError, FlushErrorKind,
@@ -112,15 +117,16 @@ pub use lease::{Lease, LeaseBuilder, LeasesBuilder};
 pub use message::Message;
 pub use operation_error::{
     AwaitError, AwaitErrorKind, CancelError, CancelErrorKind, DeadError, DeadErrorKind, LeaseError,
-    LeaseErrorKind, QueueError, QueueErrorKind, ReportError, ReportErrorKind, SettleError,
-    SettleErrorKind, ShowError, ShowErrorKind, StartError, StartErrorKind, SubmitError,
-    SubmitErrorKind,
+    LeaseErrorKind, QueueError, QueueErrorKind, ReportError, ReportErrorKind, SettingError,
+    SettingErrorKind, SettleError, SettleErrorKind, ShowError, ShowErrorKind, StartError,
+    StartErrorKind, SubmitError, SubmitErrorKind, TalkError, TalkErrorKind,
 };
 pub use options::ConnectOptions;
 pub use queue::Queue;
 pub use queue_view::{Purged, QueueSettings, QueueView};
 pub use request::Request;
 pub use server_addr::{ServerAddr, ToServerAddrs};
+pub use settings::{Setting, SettingWatch, Settings};
 pub use statistics::Statistics;
 pub use stop_signal::Cancellation;
 pub use subject::Subject;

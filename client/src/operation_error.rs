@@ -335,6 +335,28 @@ operation_error! {
     }
 }
 
+operation_error! {
+    /// Why a message was not sent, or a mailbox or channel not read or changed.
+    TalkErrorKind, TalkError {
+        /// There is no such channel.
+        NoChannel = ["no_channel"], "there is no such channel; create it first";
+        /// There is one already.
+        ChannelExists = ["channel_exists"], "there is such a channel already";
+        /// A limit of the broker's would be exceeded.
+        LimitReached = ["limit_reached"], "a limit of the broker's would be exceeded";
+    }
+}
+
+operation_error! {
+    /// Why a shared setting was not read or set.
+    SettingErrorKind, SettingError {
+        /// Somebody else set it meanwhile.
+        OtherVersion = ["other_version"], "somebody else set it meanwhile; look again";
+        /// There are as many as may be, or the value is too large.
+        LimitReached = ["limit_reached"], "a limit of the broker's would be exceeded";
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! The client crate against a real broker: what survives lost connections, and what counts once.
 
 mod queues;
+mod talk;
 mod tasks;
 mod workers;
 
