@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::DropGuard;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, AgentMessage};
 use crate::channel::{Channel, ChannelView};
 use crate::connection::Connection;
 use crate::error::{
@@ -18,6 +18,7 @@ use crate::error::{
 };
 use crate::event::{Event, State};
 use crate::headers::HeaderMap;
+use crate::history::{History, PresentAgent};
 use crate::message::Message;
 use crate::operation_error::{QueueError, TalkError};
 use crate::options::ConnectOptions;
@@ -422,6 +423,29 @@ impl Client {
     #[must_use]
     pub fn agent(&self, name: impl Into<String>) -> Agent {
         Agent::new(self.clone(), name.into())
+    }
+
+    /// Look at what was said before. Await the returned [`History`]. Needs an AgentCom broker.
+    pub fn history(&self) -> History {
+        History::new(self.clone())
+    }
+
+    /// The messages of the thread that the message with this id is in, oldest first. Needs an
+    /// AgentCom broker. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`crate::TalkErrorKind`].
+    pub async fn thread(&self, id: &str) -> Result<Vec<AgentMessage>, TalkError> {
+        Ok(crate::history::thread(self, id).await?)
+    }
+
+    /// The agents that are here over the WebSocket, in the order of their names. Needs an AgentCom
+    /// broker. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`crate::TalkErrorKind`].
+    pub async fn present_agents(&self) -> Result<Vec<PresentAgent>, TalkError> {
+        Ok(crate::history::present(self).await?)
     }
 
     /// The channel of this name. Needs an AgentCom broker.

@@ -63,6 +63,7 @@ mod event;
 mod graph;
 mod handshake;
 mod headers;
+mod history;
 mod inbound;
 mod job;
 mod job_error;
@@ -111,6 +112,7 @@ pub use error::{
 pub use event::{Event, State};
 pub use graph::{Graph, GraphTasks};
 pub use headers::HeaderMap;
+pub use history::{History, PresentAgent};
 pub use job::Job;
 pub use job_error::JobError;
 pub use lease::{Lease, LeaseBuilder, LeasesBuilder};

@@ -26,6 +26,13 @@ async fn agents_talk_and_whoever_was_away_reads_it_later() {
     assert_eq!(mail[0].reply_to.as_deref(), Some(&*question.id));
     assert_eq!(alice.mailbox(mail[0].seq).await.expect("polled"), []);
     alice.send(Recipient::Everybody, "hello").await.expect("sent");
+    let thread = client.thread(&asked.id).await.expect("looked up");
+    assert_eq!(thread.iter().map(|one| &*one.from).collect::<Vec<_>>(), ["alice", "bob"]);
+    let of_alice = client.history().from("alice").to("bob").limit(5).await.expect("looked up");
+    assert_eq!(of_alice.iter().map(|one| &one.id).collect::<Vec<_>>(), [&asked.id]);
+    let of_all = client.history().to(Recipient::Everybody).await.expect("looked up");
+    assert_eq!(of_all[0].text(), Some("hello"));
+    assert_eq!(client.present_agents().await.expect("looked up"), []);
     for wrong in [alice.send("a b", "x"), alice.send("bob", "x").kind("two words")] {
         let error = wrong.await.expect_err("not sent");
         assert_eq!(error.kind(), TalkErrorKind::Invalid);
