@@ -6,6 +6,7 @@ mod command_line;
 mod crash;
 mod descriptors;
 mod http;
+mod import;
 mod lifecycle;
 mod messages;
 mod settings;

@@ -81,6 +81,11 @@ impl Common {
         }
     }
 
+    /// The token to show where only tokens are known: the one that was given, or the operator's.
+    pub(crate) fn token_to_show(&self) -> Option<String> {
+        self.token.clone().or_else(|| self.operators_token())
+    }
+
     /// The operator's token, for whoever may read the data folder of a broker on this machine: the
     /// folder named by AGENTCOM_DATA_DIR, or the default one. It is sent nowhere else.
     fn operators_token(&self) -> Option<String> {

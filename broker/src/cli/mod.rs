@@ -7,6 +7,7 @@ mod body;
 mod connect;
 mod dead;
 mod duration;
+mod import;
 mod output;
 mod ping;
 mod publish;
@@ -53,6 +54,9 @@ pub(crate) enum Command {
     Dead(dead::Command),
     /// Work on durable tasks with a command
     Worker(worker::Arguments),
+    /// Bring what another hub has
+    #[command(subcommand)]
+    Import(import::Command),
     /// Measure the round trip to the broker
     Ping(ping::Arguments),
 }
@@ -72,6 +76,7 @@ pub(crate) async fn run(command: Command, common: Common) -> ExitCode {
         Command::Dead(command) => dead::run(command, &common, &output).await,
         Command::Task(command) => task::run(command, &common, &output).await,
         Command::Worker(arguments) => worker::run(arguments, &common, &output).await,
+        Command::Import(command) => import::run(command, &common, &output).await,
         Command::Ping(arguments) => ping::run(arguments, &common, &output).await,
     };
     match outcome {
