@@ -91,10 +91,13 @@ fn a_task_is_submitted_and_shown() {
         ("generation", json!(0)),
         ("assigned_to", Value::Null),
         ("result", Value::Null),
-        ("history", json!([])),
+        ("submitted_by", json!("operator")),
     ] {
         assert_eq!(shown.get(key), Some(&value), "{key} of {shown}");
     }
+    let history =
+        json!([{"event": "queued", "timestamp": shown["created_at"], "details": "submitted"}]);
+    assert_eq!(shown["history"], history);
     let number = u64::from_str_radix(&id["task-".len()..], 16).expect("hex");
     let plain = broker.http_get(&format!("/api/tasks/{number}"), &broker.bearer());
     plain.expect(200, &shown);

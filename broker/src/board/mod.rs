@@ -127,6 +127,12 @@ impl Board {
         }
     }
 
+    /// Since when an agent has a task, if one has it and that was seen; wall clock.
+    #[must_use]
+    pub fn assigned_ms(&self, task: TaskId) -> Option<u64> {
+        self.work.assigned_ms(task)
+    }
+
     /// Alerts that are not over.
     pub fn alerts(&mut self) -> &mut Alerts {
         &mut self.alerts

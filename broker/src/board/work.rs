@@ -252,6 +252,12 @@ impl Work {
         stuck
     }
 
+    /// Since when an agent has a task, if one has it; wall clock.
+    #[must_use]
+    pub fn assigned_ms(&self, task: TaskId) -> Option<u64> {
+        self.leases.get(&task).map(|lease| lease.since_ms)
+    }
+
     /// The newest completions, the newest first; at most [`COMPLETIONS_MAX`].
     pub fn completions(&self) -> impl Iterator<Item = &Completion> {
         self.completions.iter().rev()
@@ -455,6 +461,7 @@ mod tests {
         desk.go(State::Ready);
         desk.go(State::Running);
         let heard_ms = desk.now_ms - 10;
+        assert_eq!(desk.work.assigned_ms(TaskId(1)), Some(heard_ms));
         assert_eq!(desk.work.stuck(heard_ms + 100, 100), []);
         assert_eq!(desk.work.stuck(heard_ms + 101, 100), [TaskId(1)]);
         desk.go(State::Running);

@@ -1,8 +1,13 @@
 //! `[legacy]`: what the doors for clients of the AgentCom v2 hub are to be like.
 
+use std::time::Duration;
+
 use crate::core::command::Name;
 
 use super::setting::{Raw, Value, settings};
+
+/// Upper edge: a year, as for every task.
+const YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
 
 settings! {
     config => config.legacy, keys "legacy.";
@@ -15,6 +20,10 @@ settings! {
         /// Whether every token opens what is for the operator, as in the hub. Off: an agent that is
         /// taken over must not take over the others. For the time of a migration only.
         "any_token_is_admin" any_token_is_admin: bool = false;
+        /// How long a task that came over HTTP may wait for an agent before it is a dead letter
+        /// (ttl_expired). 10 minutes, as in the hub, but for trivial tasks and those that wait for
+        /// others; whoever retries it gives it the same time again. 0: for ever.
+        "task_ttl_ms" task_ttl: Duration = Duration::from_millis(600_000), in 0..=YEAR;
     }
 }
 

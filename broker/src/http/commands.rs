@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::body::CallerBody;
 use super::error::reply;
 use super::form::Form;
-use super::handlers::present;
+use super::handlers::{present, unix_ms};
 use super::messages::ask;
 use super::{DurableCalls, HttpError, HttpState, task_body, task_view};
 use crate::core::command::{Command, MessageCommand, Name, Rejection, Reply};
@@ -57,7 +57,7 @@ pub(super) async fn push_task<D: DurableCalls>(
     }
     task.insert("assign_to".to_owned(), Value::from(id.as_str()));
     task.insert("priority".to_owned(), "urgent".into());
-    let submit = task_body::submit(&task, state.settings.payload_bytes_max)?;
+    let submit = task_body::submit(&task, &caller.name(), &state.settings, unix_ms())?;
     if !present(&state).await?.iter().any(|view| view.agent.as_str() == id) {
         return Err(HttpError::AgentNotConnected(id));
     }

@@ -37,9 +37,9 @@ pub(super) async fn metrics<D: DurableCalls>(
 /// `POST /api/tasks`: the HTTP spelling of `TASK SUBMIT`.
 pub(super) async fn submit_task<D: DurableCalls>(
     State(state): State<HttpState<D>>,
-    CallerBody(_, fields): CallerBody,
+    CallerBody(caller, fields): CallerBody,
 ) -> Result<Response, HttpError> {
-    let submit = task_body::submit(&fields, state.settings.payload_bytes_max)?;
+    let submit = task_body::submit(&fields, &caller.name(), &state.settings, unix_ms())?;
     let priority = submit.spec.band;
     let kept = state.durable.call(Command::Submit(Box::new(submit))).await;
     let kept = kept.map_err(|rejection| match rejection {
@@ -65,7 +65,12 @@ pub(super) async fn show_task<D: DurableCalls>(
         Ok(Reply::Task(view)) if view.state == command::State::Cancelled => {
             Err(HttpError::TaskNotFound(id))
         }
-        Ok(Reply::Task(view)) => Ok(reply(StatusCode::OK, &task_view::legacy(&view))),
+        Ok(Reply::Task(view)) => {
+            let mut shown = task_view::legacy(&view);
+            let since = state.lookout.look(|board| board.assigned_ms(task));
+            shown["assigned_at"] = since.into();
+            Ok(reply(StatusCode::OK, &shown))
+        }
         Err(Rejection::NotFound { .. } | Rejection::Gone { .. }) => {
             Err(HttpError::TaskNotFound(id))
         }

@@ -30,6 +30,7 @@ mod patience;
 mod post_body;
 mod query;
 mod routed;
+mod schemas;
 mod serve;
 mod task_body;
 mod task_list;
@@ -93,6 +94,8 @@ pub struct HttpSettings {
     pub idle: Duration,
     /// Every token opens what is for the operator.
     pub any_token_is_admin: bool,
+    /// How long a task may wait for an agent; zero: for ever.
+    pub task_ttl: Duration,
 }
 
 impl From<&Config> for HttpSettings {
@@ -104,6 +107,7 @@ impl From<&Config> for HttpSettings {
             body: config.timeouts.http_body,
             idle: config.timeouts.http_idle,
             any_token_is_admin: config.legacy.any_token_is_admin,
+            task_ttl: config.legacy.task_ttl,
         }
     }
 }
@@ -187,6 +191,7 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/api/metrics", get(figures::metrics))
         .route("/api/alerts", get(figures::alerts))
         .route("/api/alerts/{id}/acknowledge", post(figures::acknowledge_alert))
+        .route("/api/schemas", get(schemas::show))
         .route("/api/dashboard/state", get(dashboard::state))
         .route("/ws/dashboard", get(dashboard::open))
         .route("/dashboard", get(dashboard::page))

@@ -1,7 +1,7 @@
 //! The body of `POST /api/tasks`: field by field to a [`Submit`], or every mistake at once.
 //!
 //! Types are strict and null is absent. Fields that this broker does not know pass through to the
-//! agent unseen; fields whose promise it cannot keep yet are refused rather than forgotten.
+//! agent unseen.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::HttpError;
 use super::form::{Form, excerpt, too_long};
-use super::task_view;
+use super::{HttpSettings, task_view, tier};
 use crate::core::command::{
     After, AfterEnd, AfterTask, Assign, Name, Patience, Placement, Spec, Start, Submit, TaskId,
 };
@@ -33,15 +33,19 @@ const ATTEMPT_MS: u64 = 3_600_000;
 /// The queue of tasks that name none.
 const QUEUE: &str = "default";
 
-/// Legacy fields whose promise cannot be kept yet, with what was promised.
-const UNSUPPORTED: [(&str, &str); 1] = [("complete_by", "deadlines are not supported yet")];
+/// The shortest and the longest attempt, whatever `complete_by` says: a second and a day.
+const ATTEMPT_MS_MIN: u64 = 1_000;
+const ATTEMPT_MS_MAX: u64 = 86_400_000;
 
-/// The task that `fields` describe. Its payload is the body, normalised: known fields checked and
-/// with their defaults, others as they came.
+/// The task that `fields` describe, submitted by somebody. Its payload is the body, normalised:
+/// known fields checked and with their defaults, others as they came.
 pub(super) fn submit(
     fields: &Map<String, Value>,
-    payload_bytes_max: usize,
+    by: &Name,
+    settings: &HttpSettings,
+    now_ms: u64,
 ) -> Result<Submit, HttpError> {
+    let payload_bytes_max = settings.payload_bytes_max;
     let mut form = Form::new(fields);
     let description = form.description();
     let metadata = form.metadata();
@@ -51,14 +55,16 @@ pub(super) fn submit(
     let queue = form.queue();
     let agent = form.assign_to(&metadata);
     let after = form.depends_on();
-    form.unsupported();
+    let complete_by = form.integer("complete_by");
 
     let mut payload = fields.clone();
     payload.retain(|_, value| !value.is_null());
+    let is_trivial = tier::of(&description, fields).is_trivial();
     payload.insert("description".to_owned(), description.into());
     payload.insert("metadata".to_owned(), metadata);
     payload.insert("priority".to_owned(), band.into());
     payload.insert("max_retries".to_owned(), retries.into());
+    payload.insert("submitted_by".to_owned(), by.as_str().into());
     let names: Vec<&str> = needs.iter().map(Name::as_str).collect();
     payload.insert("needed_capabilities".to_owned(), json!(names));
     let payload = Value::Object(payload).to_string().into_bytes();
@@ -66,6 +72,14 @@ pub(super) fn submit(
         form.refuse("body", "too_long", too_long(payload_bytes_max, "bytes"), None);
     }
     form.finish()?;
+    // An attempt is over when the time is: then there is another one, if there is.
+    let attempt_ms = complete_by.map_or(ATTEMPT_MS, |at_ms| {
+        let left_ms = u64::try_from(at_ms).unwrap_or(0).saturating_sub(now_ms);
+        left_ms.clamp(ATTEMPT_MS_MIN, ATTEMPT_MS_MAX)
+    });
+    let ttl_ms = u64::try_from(settings.task_ttl.as_millis()).unwrap_or(u64::MAX);
+    let waits_for_ever = ttl_ms == 0 || !after.is_empty() || is_trivial;
+    let queue_ms = (!waits_for_ever).then_some(ttl_ms);
     // Whoever is named gets it, whatever it can do: the contract's 7.3.
     let needs = if agent.is_some() { Vec::new() } else { needs };
     let assign = agent.map(|agent| Assign { agent, for_ms: None });
@@ -84,9 +98,9 @@ pub(super) fn submit(
         attempts_max: u32::try_from(retries.max(1)).expect("checked against RETRIES_MAX"),
         patience: Patience {
             lease_ms: LEASE_MS,
-            attempt_ms: ATTEMPT_MS,
+            attempt_ms,
             progress_ms: None,
-            queue_ms: None,
+            queue_ms,
             total_ms: None,
         },
     };
@@ -270,14 +284,5 @@ impl Form<'_> {
             }
         }
         after
-    }
-
-    fn unsupported(&mut self) {
-        for (field, sentence) in UNSUPPORTED {
-            let value = self.field(field);
-            if value.is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty())) {
-                self.refuse(field, "invalid_value", sentence.to_owned(), None);
-            }
-        }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::tier;
 
-use crate::core::command::{State, TaskId, TaskView};
+use crate::core::command::{DeadReason, State, TaskId, TaskView};
 
 /// `task-` and 16 hex digits.
 pub(super) fn legacy_id(task: TaskId) -> String {
@@ -60,13 +60,13 @@ pub(super) fn legacy(view: &TaskView) -> Value {
         "retry_count": view.attempts,
         "max_retries": view.attempts_max,
         "needed_capabilities": needs,
-        "last_error": view.errors.last().map(|failure| &*failure.error),
-        "complete_by": null,
+        "last_error": last_error(view),
+        "complete_by": kept("complete_by"),
         "tokens_used": of_result("tokens_used"),
-        "submitted_by": null,
+        "submitted_by": kept("submitted_by"),
         "created_at": view.submitted_ms,
         "updated_at": view.updated_ms,
-        "history": [],
+        "history": history(view),
         "repo": kept("repo"),
         "branch": kept("branch"),
         "file_hints": kept("file_hints"),
@@ -86,6 +86,41 @@ pub(super) fn legacy(view: &TaskView) -> Value {
         "progress": view.progress.as_deref().map(bytes),
         "dead": view.dead.map(|reason| reason.as_str()),
     })
+}
+
+/// Why the newest attempt failed, or why there was none.
+fn last_error(view: &TaskView) -> Option<&str> {
+    match view.dead {
+        Some(DeadReason::Expired) => Some("ttl_expired"),
+        _ => view.errors.last().map(|failure| &*failure.error),
+    }
+}
+
+/// What is known of the past of a task, the newest first. The hub wrote down each step; here it is
+/// what the task itself says: its failures, and how it stands.
+fn history(view: &TaskView) -> Vec<Value> {
+    let item = |event: &str, at_ms: u64, details: Value| json!({"event": event, "timestamp": at_ms, "details": details});
+    let mut items = vec![item("queued", view.submitted_ms, "submitted".into())];
+    // What the last attempt died of is told as that.
+    let of_end = [DeadReason::Failed, DeadReason::NonRetryable, DeadReason::Timeout];
+    let has_end = view.dead.is_some_and(|reason| of_end.contains(&reason));
+    let retried = view.errors.len().saturating_sub(usize::from(has_end));
+    for failure in &view.errors[..retried] {
+        items.push(item("retry", failure.at_ms, (*failure.error).into()));
+    }
+    let agent = view.agent.as_ref().map(|agent| agent.as_str());
+    let now = match view.state {
+        State::Offered | State::Running => {
+            let details = json!({"agent_id": agent, "generation": view.generation.0});
+            Some(("assigned", details))
+        }
+        State::Completed => Some(("completed", json!({"agent_id": agent}))),
+        State::Dead => Some(("dead_letter", last_error(view).into())),
+        _ => None,
+    };
+    items.extend(now.map(|(event, details)| item(event, view.updated_ms, details)));
+    items.reverse();
+    items
 }
 
 /// The hub knew four states; ours are finer.

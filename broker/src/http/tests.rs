@@ -328,7 +328,7 @@ async fn a_task_is_kept_normalised() {
     let payload: Value = serde_json::from_slice(&kept.payload).unwrap();
     let expected = json!({"description": "resize", "priority": 0, "metadata": {"a": 1},
         "needed_capabilities": ["code", "gpu"], "max_retries": 0, "queue": "images",
-        "repo": "x/y", "depends_on": []});
+        "repo": "x/y", "depends_on": [], "submitted_by": "operator"});
     assert_eq!(payload, expected);
 
     server.submit(&json!({"description": "x"})).await;
@@ -369,6 +369,71 @@ async fn a_task_is_shown_with_every_key_of_the_contract() {
     }
     let answer = server.get("/api/tasks/task-0000000000000009").await;
     answer.expect(404, &json!({"error": "task_not_found", "task_id": "task-0000000000000009"}));
+}
+
+#[tokio::test]
+async fn what_is_listed_as_required_is_required() {
+    let server = Server::start(|_| {}).await;
+    let listed = server.get("/api/schemas").await;
+    assert_eq!((listed.status, &listed.body["version"]), (200, &json!("1.0")));
+    let frames = listed.body["schemas"]["websocket"].as_array().expect("a list");
+    let identify = &frames[0];
+    assert_eq!(identify["type"], "identify");
+    assert_eq!(identify["required_fields"][0], json!({"name": "type", "type": "string"}));
+    assert_eq!(frames[0]["optional_fields"][0]["type"], "array<string>");
+    assert_eq!(frames.len(), 21, "the 19 of the contract, and two that its sidecar sends");
+    let bodies = listed.body["schemas"]["http"].as_array().expect("a list");
+    assert_eq!(bodies.len(), schemas::BODIES.len());
+    for schemas::Body { method, path, required, .. } in schemas::BODIES.iter() {
+        // Nobody but the agent has its mailbox.
+        let token = if path.contains("mailbox/{id}") { "a1" } else { TOKEN };
+        let path = path.replace("{id}", "alice");
+        let headers = format!("Host: x\r\n{JSON}Authorization: Bearer {token}\r\n{CLOSE}");
+        let request = format!("{method} {path} HTTP/1.1\r\n{headers}Content-Length: 2\r\n\r\n{{}}");
+        let answer = server.answer(&request).await;
+        for (field, _) in *required {
+            answer.expect_invalid(field, "required");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_task_has_the_time_that_it_is_given() {
+    let server = Server::start(|_| {}).await;
+    let now_ms = handlers::unix_ms();
+    let hour = 3_600_000;
+    for (body, attempt_ms, queue_ms) in [
+        (json!({"description": "x"}), hour..=hour, Some(600_000)),
+        (json!({"description": "fix typo"}), hour..=hour, None),
+        (json!({"description": "x", "depends_on": ["1"]}), hour..=hour, None),
+        (json!({"description": "x", "complete_by": 1}), 1_000..=1_000, Some(600_000)),
+        (
+            json!({"description": "x", "complete_by": now_ms + 60_000}),
+            1_000..=60_000,
+            Some(600_000),
+        ),
+        (
+            json!({"description": "x", "complete_by": i64::MAX}),
+            86_400_000..=86_400_000,
+            Some(600_000),
+        ),
+    ] {
+        server.submit(&body).await;
+        let kept = server.fake.0.lock().pop().expect("kept");
+        let patience = &kept.spec.patience;
+        assert!(attempt_ms.contains(&patience.attempt_ms), "{body}: {patience:?}");
+        assert_eq!(patience.queue_ms, queue_ms, "{body}");
+    }
+    let for_ever = Server::start(|settings| settings.task_ttl = Duration::ZERO).await;
+    for_ever.submit(&json!({"description": "x"})).await;
+    assert_eq!(for_ever.fake.0.lock()[0].spec.patience.queue_ms, None);
+    server.submit(&json!({"description": "x", "submitted_by": "mallory"})).await;
+    let shown = server.get("/api/tasks/1").await.body;
+    assert_eq!(shown["submitted_by"], "operator");
+    let events: Vec<&Value> =
+        shown["history"].as_array().expect("a list").iter().map(|item| &item["event"]).collect();
+    assert_eq!(events, ["dead_letter", "queued"]);
+    assert_eq!(shown["history"][0]["details"], "boom");
 }
 
 #[tokio::test]
@@ -467,6 +532,7 @@ async fn every_mistake_is_named() {
         ("assign_to", json!("bob")),
         ("metadata", json!({"assign_to": "bob"})),
         ("complete_by", Value::Null),
+        ("complete_by", json!(1)),
     ] {
         let answer = server.submit(&with(field, good)).await;
         assert_eq!(answer.status, 201, "{field}: {answer:?}");
@@ -490,7 +556,7 @@ async fn every_mistake_is_named() {
         ("queue", json!(""), "invalid_value"),
         ("depends_on", json!("task-0000000000000001"), "wrong_type"),
         ("depends_on", json!(vec!["1"; 101]), "too_long"),
-        ("complete_by", json!(1), "invalid_value"),
+        ("complete_by", json!("soon"), "wrong_type"),
         ("assign_to", json!("a b"), "invalid_value"),
         ("assign_to", json!(7), "wrong_type"),
     ] {

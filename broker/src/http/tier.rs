@@ -100,6 +100,11 @@ impl Tier {
     }
 
     /// By what the agent carries it out, without any model that the broker knows of.
+    /// Whether it is as easy as can be.
+    pub(super) fn is_trivial(&self) -> bool {
+        self.effective() == "trivial"
+    }
+
     pub(super) fn routing_decision(&self) -> Value {
         let effective = self.effective();
         let seen = format!("{}:{effective} (confidence {:.2}", self.source(), self.confidence);

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::http::error::FieldError;
 use crate::http::form::{Form, excerpt, too_long};
+use crate::http::schemas::Field;
 
 /// What a field must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,66 @@ const FRAMES: &[Frame] = &[
     ("ollama_report", &[("ollama_url", Want::Text)], &[]),
     ("agent_restarting", &[], &[("reason", Want::Text)]),
 ];
+
+/// What each frame is for, in the order of the table.
+const MEANINGS: [&str; 21] = [
+    "Say who you are, and what you can do",
+    "Send a message to an agent or to all",
+    "Say what you do",
+    "Ask who is here",
+    "Say that you are there",
+    "Hear what is said in a channel",
+    "Hear it no more",
+    "Say something in a channel",
+    "Ask what was said in a channel",
+    "Ask which channels there are",
+    "Take on a task that you were given",
+    "Report on a task",
+    "Say that a task is done",
+    "Say that an attempt failed",
+    "Ask what became of a task after you were started again",
+    "Give a task back that you were given",
+    "Say what you work on after a lost connection",
+    "Say how it went to wake the agent behind you",
+    "Say how busy your machine is; nothing comes of it",
+    "Say where models are; nothing comes of it",
+    "Say that you will be back",
+];
+
+/// A frame as others are told of it.
+pub(in crate::http) struct Shape {
+    pub(in crate::http) kind: &'static str,
+    pub(in crate::http) description: &'static str,
+    pub(in crate::http) required: Vec<Field>,
+    pub(in crate::http) optional: Vec<Field>,
+}
+
+/// Every frame.
+pub(in crate::http) fn frames() -> impl Iterator<Item = Shape> {
+    let worded = |fields: &'static [(&'static str, Want)]| -> Vec<Field> {
+        fields.iter().map(|(name, want)| (*name, want.word())).collect()
+    };
+    FRAMES.iter().zip(MEANINGS).map(move |((kind, required, optional), description)| Shape {
+        kind,
+        description,
+        required: worded(required),
+        optional: worded(optional),
+    })
+}
+
+impl Want {
+    /// Its word for programs.
+    fn word(self) -> &'static str {
+        match self {
+            Want::Text => "string",
+            Want::Texts => "array<string>",
+            Want::Object => "object",
+            Want::Objects => "array<object>",
+            Want::Integer => "integer",
+            Want::Number => "number",
+        }
+    }
+}
 
 /// Longest texts, in characters, by the names of their fields.
 const TEXTS_MAX: [(&str, usize); 6] = [

@@ -19,6 +19,7 @@ mod talk;
 mod work;
 
 pub use cooldown::Cooldowns;
+pub(super) use frame::frames;
 pub use mistakes::Mistakes;
 
 use std::borrow::Cow;

@@ -62,10 +62,14 @@ impl<D: DurableCalls> AgentSocket<D> {
         shown: &str,
         fields: &Map<String, Value>,
     ) -> Step {
+        const OUTCOME: [&str; 3] = ["tokens_used", "verification_report", "verification_history"];
         let mut result = fields.get("result").cloned().unwrap_or_default();
+        if result.is_null() && OUTCOME.iter().any(|key| fields.contains_key(*key)) {
+            result = json!({});
+        }
         if let Some(result) = result.as_object_mut() {
             // What else the frame says of the outcome is kept with it.
-            for key in ["tokens_used", "verification_report", "verification_history"] {
+            for key in OUTCOME {
                 if let Some(value) = fields.get(key).filter(|value| !value.is_null()) {
                     result.entry(key).or_insert_with(|| value.clone());
                 }
