@@ -19,6 +19,7 @@ pub mod core;
 pub mod durable;
 pub mod http;
 pub mod keyring;
+pub mod limiter;
 pub mod logging;
 pub mod lookout;
 pub mod metrics;

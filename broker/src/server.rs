@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::core::command::{Command, Rejection, Reply, SessionId};
 use crate::core::limits::CoreConfig;
 use crate::durable::{Durable, PushTo};
-use crate::http::{self, DurableCalls, HttpSettings, HttpState};
+use crate::http::{self, DurableCalls, HttpSettings, HttpState, RateLimits};
 use crate::metrics::{Metrics, Reading};
 use crate::net::{
     Budget, Clock, Listener, OutletLimits, Registry, WorkerHandle, descriptors_for_connections,
@@ -148,6 +148,7 @@ async fn serve(
         admits: Arc::new(move |token: &str| operator.admits(token)),
         admins: config.legacy.admin_agents.0.clone().into(),
         cooldowns: Arc::default(),
+        limits: Arc::new(RateLimits::new(config.rates.quotas())),
         mistakes: Arc::default(),
         routed: Arc::default(),
         lookout: Arc::clone(durable.lookout()),

@@ -9,6 +9,7 @@ mod http;
 mod import;
 mod lifecycle;
 mod messages;
+mod rates;
 mod settings;
 mod talk;
 mod tasks;

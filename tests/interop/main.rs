@@ -9,6 +9,7 @@
 mod rust;
 mod script;
 
+use agentcom_tests::Options;
 use script::Script;
 
 /// What every script must report, in this order.
@@ -95,6 +96,26 @@ fn figures_alerts_and_the_dashboard_are_those_of_the_hub() {
         Ok(command) => {
             let cases = ["analytics", "figures", "dashboard", "alerts"];
             assert_eq!(script::cases_of(command), cases);
+        }
+        Err(missing) => script::skip(&missing),
+    }
+}
+
+/// How often agents of the hub may send frames, with the limits that a broker has by itself.
+#[test]
+fn agents_that_send_too_often_are_told_to_wait() {
+    if agentcom_tests::oracle::skips("it limits no agents") {
+        return;
+    }
+    let script = Script {
+        interpreter: "python3",
+        installed: "venv/bin/python",
+        file: "python/rates.py",
+        package: "",
+    };
+    match script.command() {
+        Ok(command) => {
+            assert_eq!(script::cases_with(command, Options::default().rated()), ["rates"])
         }
         Err(missing) => script::skip(&missing),
     }

@@ -58,8 +58,14 @@ impl Script {
 
 /// Run `command` with brokers beside it; the cases that it reported.
 #[track_caller]
-pub(crate) fn cases_of(mut command: Command) -> Vec<String> {
-    let mut open = Broker::start(Options::default());
+pub(crate) fn cases_of(command: Command) -> Vec<String> {
+    cases_with(command, Options::default())
+}
+
+/// [`cases_of`], with these options of the open broker.
+#[track_caller]
+pub(crate) fn cases_with(mut command: Command, options: Options) -> Vec<String> {
+    let mut open = Broker::start(options);
     let token = Broker::start(Options::default().token("secret"));
     let users = Broker::start(Options::default().user(User::new("alice", "pw")));
     command.env("AGENTCOM_OPEN", open.tcp().to_string());

@@ -12,6 +12,7 @@ pub struct Options {
     pub(crate) file_blocks: Option<u32>,
     pub(crate) token: Option<&'static str>,
     pub(crate) agents: bool,
+    pub(crate) is_rated: bool,
     pub(crate) users: Vec<User>,
 }
 
@@ -68,6 +69,13 @@ impl Options {
         self
     }
 
+    /// Limit how often agents may ask, as by default. Elsewhere they may ask as often as they like:
+    /// a test asks oftener than an agent.
+    pub fn rated(mut self) -> Self {
+        self.is_rated = true;
+        self
+    }
+
     /// Let in whoever has the token of an agent.
     pub fn agents(mut self) -> Self {
         self.agents = true;
@@ -91,6 +99,9 @@ impl Options {
             for (key, value) in settings {
                 writeln!(text, "{key} = {value}").unwrap();
             }
+        }
+        if !self.is_rated {
+            writeln!(text, "[rates]\nenabled = false").unwrap();
         }
         if let Some(token) = self.token {
             writeln!(text, "[auth]\ntoken = {token:?}").unwrap();

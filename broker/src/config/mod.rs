@@ -19,6 +19,7 @@ mod limits;
 mod nearest;
 mod origin;
 mod print;
+mod rates;
 mod setting;
 mod tasks;
 mod timeouts;
@@ -33,6 +34,7 @@ pub use error::{ConfigError, Fault};
 pub use legacy::Legacy;
 pub use limits::Limits;
 pub use origin::Origin;
+pub use rates::Rates;
 pub use tasks::Tasks;
 pub use timeouts::Timeouts;
 
@@ -69,12 +71,14 @@ settings! {
             auth: Auth,
             /// `[legacy]`
             legacy: Legacy,
+            /// `[rates]`
+            rates: Rates,
         }
     }
 }
 
 /// The tables that a file may have.
-const SECTIONS: [&str; 5] = ["limits", "timeouts", "tasks", "auth", "legacy"];
+const SECTIONS: [&str; 6] = ["limits", "timeouts", "tasks", "auth", "legacy", "rates"];
 
 /// A configuration, and where each of its values came from.
 #[derive(Clone, Debug, Default)]
@@ -202,6 +206,7 @@ fn all() -> impl Iterator<Item = &'static Setting> + Clone {
         Tasks::SETTINGS,
         Auth::SETTINGS,
         Legacy::SETTINGS,
+        Rates::SETTINGS,
     ]
     .into_iter()
     .flatten()

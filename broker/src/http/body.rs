@@ -31,6 +31,7 @@ impl<D: DurableCalls> FromRequest<HttpState<D>> for CallerBody {
 
     async fn from_request(request: Request, state: &HttpState<D>) -> Result<Self, HttpError> {
         let caller = Caller::of(request.headers(), state).await?;
+        let (method, extensions) = (request.method().clone(), request.extensions().clone());
         let bytes_max = if caller.is_some() { BYTES_MAX } else { ANONYMOUS_BYTES_MAX };
         match (fields(request, bytes_max, state).await, caller) {
             (Err(BodyError::TooLarge(_)), None) => {
@@ -38,7 +39,10 @@ impl<D: DurableCalls> FromRequest<HttpState<D>> for CallerBody {
             }
             (Err(error), _) => Err(HttpError::Body(error)),
             (Ok(_), None) => Err(HttpError::Unauthorized { body_read: true }),
-            (Ok(fields), Some(caller)) => Ok(CallerBody(caller, fields)),
+            (Ok(fields), Some(caller)) => {
+                state.limits.check_caller(&caller, &method, &extensions)?;
+                Ok(CallerBody(caller, fields))
+            }
         }
     }
 }

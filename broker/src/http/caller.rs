@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
 use super::error::HttpError;
-use super::{DurableCalls, HttpState};
+use super::{DurableCalls, HttpState, limits};
 use crate::core::command::{Command, Name, Rejection, Reply};
 use crate::token;
 
@@ -105,7 +105,9 @@ impl<D: DurableCalls> FromRequestParts<HttpState<D>> for KnownCaller {
                 None => None,
             }
         };
-        caller.map(KnownCaller).ok_or(HttpError::Unknown)
+        let caller = caller.ok_or(HttpError::Unknown)?;
+        limits::count(state, &caller, parts)?;
+        Ok(KnownCaller(caller))
     }
 }
 
@@ -118,6 +120,8 @@ impl<D: DurableCalls> FromRequestParts<HttpState<D>> for Caller {
         state: &HttpState<D>,
     ) -> Result<Self, HttpError> {
         let caller = Caller::of(&parts.headers, state).await?;
-        caller.ok_or(HttpError::Unauthorized { body_read: true })
+        let caller = caller.ok_or(HttpError::Unauthorized { body_read: true })?;
+        limits::count(state, &caller, parts)?;
+        Ok(caller)
     }
 }

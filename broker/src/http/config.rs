@@ -132,12 +132,15 @@ async fn set_number<D: DurableCalls>(
     Ok(reply(StatusCode::OK, &json!({key: fields[key], "status": "updated"})))
 }
 
-async fn get<D: DurableCalls>(state: &HttpState<D>, key: &str) -> Result<Option<Value>, HttpError> {
+pub(super) async fn get<D: DurableCalls>(
+    state: &HttpState<D>,
+    key: &str,
+) -> Result<Option<Value>, HttpError> {
     let found = ask(state, ConfigCommand::Get { key: name(key) }).await?;
     Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-async fn set<D: DurableCalls>(
+pub(super) async fn set<D: DurableCalls>(
     state: &HttpState<D>,
     key: &str,
     value: &Value,

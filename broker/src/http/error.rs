@@ -22,6 +22,15 @@ pub(super) enum HttpError {
     AdminOnly,
     /// Not the request for a WebSocket that is expected there.
     NotWebSocket,
+    /// Too often.
+    RateLimited {
+        /// How long to wait.
+        retry_after_ms: u64,
+        /// What is used up.
+        tier: &'static str,
+    },
+    /// A setting that makes no sense: the word for programs, and the sentence.
+    Setting(&'static str, &'static str),
     /// A WebSocket that a page of somebody else asks for.
     OtherOrigin,
     /// No alert of this name is active.
@@ -108,6 +117,18 @@ impl IntoResponse for HttpError {
             HttpError::NotWebSocket => {
                 let detail = "this is for WebSocket clients";
                 let body = json!({"error": "websocket_required", "detail": detail});
+                reply(StatusCode::BAD_REQUEST, &body)
+            }
+            HttpError::RateLimited { retry_after_ms, tier } => {
+                let body = json!({"error": "rate_limited", "retry_after_ms": retry_after_ms,
+                    "tier": tier});
+                let mut response = reply(StatusCode::TOO_MANY_REQUESTS, &body);
+                let seconds = HeaderValue::from(retry_after_ms.div_ceil(1_000).max(1));
+                response.headers_mut().insert(header::RETRY_AFTER, seconds);
+                response
+            }
+            HttpError::Setting(error, detail) => {
+                let body = json!({"error": error, "detail": detail});
                 reply(StatusCode::BAD_REQUEST, &body)
             }
             HttpError::OtherOrigin => {

@@ -25,6 +25,7 @@ mod error;
 mod figures;
 mod form;
 mod handlers;
+mod limits;
 mod messages;
 mod patience;
 mod post_body;
@@ -43,7 +44,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{delete, get, post};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get, post, put};
 
 use crate::commit::Figures;
 use crate::config::Config;
@@ -53,6 +55,7 @@ use crate::lookout::Lookout;
 
 pub use agent::{Cooldowns, Mistakes};
 pub use dashboard::Snapshots;
+pub use limits::RateLimits;
 pub use routed::Routed;
 pub use serve::serve;
 
@@ -123,6 +126,8 @@ pub struct HttpState<D> {
     pub admins: Arc<[Name]>,
     /// Agents that were cut off for wrong frames.
     pub cooldowns: Arc<Cooldowns>,
+    /// Who may ask how often.
+    pub limits: Arc<RateLimits>,
     /// What was wrong with frames of agents.
     pub mistakes: Arc<Mistakes>,
     /// How tasks were routed that went to legacy agents.
@@ -202,6 +207,14 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/api/tasks/{id}", get(handlers::show_task))
         .route("/api/tasks/{id}/retry", post(handlers::retry_task))
         .route("/api/tasks/{id}/cancel", post(handlers::cancel_task))
+        .route("/api/admin/rate-limits", get(limits::show))
+        .route(
+            "/api/admin/rate-limits/whitelist",
+            get(limits::whitelist).put(limits::set_whitelist).post(limits::add_to_whitelist),
+        )
+        .route("/api/admin/rate-limits/whitelist/{id}", delete(limits::remove_from_whitelist))
+        .route("/api/admin/rate-limits/{id}", put(limits::set).delete(limits::remove))
+        .route_layer(from_fn_with_state(state.clone(), limits::count_address))
         .fallback(handlers::not_found)
         .method_not_allowed_fallback(handlers::not_found)
         .with_state(state)

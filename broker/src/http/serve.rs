@@ -1,6 +1,7 @@
 //! The accept loop: at most so many connections, each with deadlines, and an orderly end.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::error::HttpError;
+use super::limits::{self, Peer};
 use super::patience::{PatientStream, Stage};
 use super::{DurableCalls, HttpSettings, HttpState, routes};
 
@@ -41,6 +43,9 @@ pub async fn serve<D: DurableCalls>(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let settings = state.settings;
+    if limits::load(&state).await.is_err() {
+        warn!("what was set about rate limits cannot be read; the defaults apply");
+    }
     let router = routes(state);
     let connections_max = settings.connections_max.min(Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(connections_max));
@@ -102,6 +107,8 @@ async fn connection(
 ) {
     // Answers are one write each; waiting for more to send would only delay them.
     let _ = socket.set_nodelay(true);
+    let peer = socket.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    let peer = Peer(peer);
     let held = Held { place: Arc::new(place), shutdown: shutdown.clone() };
     let stage = Stage::default();
     let stream = TokioIo::new(PatientStream::new(socket, stage.clone(), settings));
@@ -109,6 +116,7 @@ async fn connection(
         stage.handling();
         let (stage, router) = (stage.clone(), router.clone());
         request.extensions_mut().insert(held.clone());
+        request.extensions_mut().insert(peer);
         async move {
             let response = answer(router, request).await;
             // Whatever speaks there from now on has deadlines of its own.

@@ -162,6 +162,7 @@ impl Server {
             admits: Arc::new(|token| token == TOKEN),
             admins: [Name::parse("root").unwrap()].into(),
             cooldowns: Arc::default(),
+            limits: Arc::new(RateLimits::new(std::collections::BTreeMap::new())),
             mistakes: Arc::default(),
             routed: Arc::default(),
             lookout: Arc::default(),

@@ -41,12 +41,13 @@ use super::form::Form;
 use super::handlers::unix_ms;
 use super::messages::ask;
 use super::serve::Held;
-use super::{DurableCalls, HttpError, HttpState, channels};
+use super::{DurableCalls, HttpError, HttpState, channels, limits};
 use crate::core::command::{
-    Action, Command, Generation, LeaseOp, MessageCommand, MessageReply, Name, News, Push,
-    Rejection, Reply, SessionId, TaskId,
+    Action as LeaseAction, Command, Generation, LeaseOp, MessageCommand, MessageReply, Name, News,
+    Push, Rejection, Reply, SessionId, TaskId,
 };
 use crate::durable::{Heard, PushTo};
+use crate::limiter::{Action, Subject, Transport, Verdict};
 use crate::translate::message;
 
 /// Pushes that may wait for a slow agent. 1,024: more than a burst of a busy channel.
@@ -225,9 +226,21 @@ impl<D: DurableCalls> AgentSocket<D> {
             }
             return self.violate("unknown", form.into_errors()).await;
         };
+        // Whoever did not say who it is can do nothing that has to be limited.
+        if let Some(agent) = self.agent.clone()
+            && !self.is_let_through(agent, Action::WsMessage, limits::frame(&kind).1).await?
+        {
+            return Ok(());
+        }
         let errors = frame::check(&kind, &fields);
         if !errors.is_empty() {
             return self.violate(&kind, errors).await;
+        }
+        if let Some(agent) = self.agent.clone() {
+            let (action, may_be_denied) = limits::frame(&kind);
+            if !self.is_let_through(agent, action, may_be_denied).await? {
+                return Ok(());
+            }
         }
         match (&self.agent, kind.as_str()) {
             (_, "identify") => self.identify(&fields).await,
@@ -235,6 +248,30 @@ impl<D: DurableCalls> AgentSocket<D> {
             (Some(agent), _) => {
                 let agent = agent.clone();
                 self.serve(agent, &kind, &fields).await
+            }
+        }
+    }
+
+    /// Count a frame; whether it may be handled. If it may soon not be, the agent is warned.
+    async fn is_let_through(
+        &mut self,
+        agent: Name,
+        action: Action,
+        may_be_denied: bool,
+    ) -> Result<bool, End> {
+        let tier = action.tier().as_str();
+        match self.state.limits.check(&Subject::Agent(agent), Transport::Ws, action) {
+            Verdict::Allowed => Ok(true),
+            Verdict::Warned { remaining, capacity } => {
+                let warning = json!({"type": "rate_limit_warning", "tier": tier,
+                    "remaining": remaining, "capacity": capacity});
+                self.say(&warning).await.map(|()| true)
+            }
+            Verdict::Denied { .. } if !may_be_denied => Ok(true),
+            Verdict::Denied { retry_after_ms } => {
+                let denial = json!({"type": "rate_limited", "retry_after_ms": retry_after_ms,
+                    "tier": tier});
+                self.say(&denial).await.map(|()| false)
             }
         }
     }
@@ -288,7 +325,7 @@ impl<D: DurableCalls> AgentSocket<D> {
         if let Heard::Push(Push::Cancel { task, generation, .. }) = heard {
             // Legacy agents stop and say nothing.
             self.tasks.remove(task);
-            let action = Action::CancelAck { result: Arc::default() };
+            let action = LeaseAction::CancelAck { result: Arc::default() };
             let _ = self.operate(*task, *generation, action).await;
         }
         Ok(())
@@ -356,7 +393,7 @@ impl<D: DurableCalls> AgentSocket<D> {
         &mut self,
         task: TaskId,
         generation: Generation,
-        action: Action,
+        action: LeaseAction,
     ) -> Result<Reply, Rejection> {
         let session = self.session;
         self.ask(Command::Lease(LeaseOp { session, task, generation, action })).await

@@ -86,11 +86,7 @@ async fn take<D: DurableCalls>(state: &HttpState<D>) -> Result<Value, HttpError>
         "compaction_history": [],
         "validation": state.mistakes.to_json(now_ms),
         "active_alerts": figures::active_alerts(state),
-        "rate_limits": {
-            "summary": {"total_violations_1h": 0, "active_rate_limited": 0, "exempt_count": 0,
-                "top_offenders": []},
-            "per_agent": {},
-        },
+        "rate_limits": state.limits.to_json(),
         "routing_stats": state.routed.to_json(),
     });
     let mut completions = Vec::with_capacity(digest.completions.len());

@@ -1,0 +1,147 @@
+//! How often agents may ask over HTTP, with the numbers that a broker has by itself. What a
+//! WebSocket says of it is in `interop/python/rates.py`.
+
+use agentcom_tests::{Answer, Broker, Options, oracle};
+use serde_json::json;
+
+use crate::http::{JSON, register};
+
+fn broker() -> Option<Broker> {
+    (!oracle::skips("it limits no agents")).then(|| Broker::start(Options::default().rated()))
+}
+
+#[track_caller]
+fn expect_denied(answer: &Answer, tier: &str, at_most_ms: u64) {
+    let body = answer.json();
+    assert_eq!((answer.status, &body["error"]), (429, &json!("rate_limited")), "{answer:?}");
+    assert_eq!(body["tier"], tier, "{answer:?}");
+    let wait_ms = body["retry_after_ms"].as_u64().expect("a number");
+    assert!((1_000..=at_most_ms).contains(&wait_ms) && wait_ms.is_multiple_of(1_000), "{answer:?}");
+    let header = format!("\r\nretry-after: {}\r\n", wait_ms / 1_000);
+    assert!(answer.head.contains(&header), "{answer:?}");
+}
+
+#[test]
+fn whoever_asks_too_often_waits_and_nobody_else_does() {
+    let Some(broker) = broker() else { return };
+    let (ann, ben) = (register(&broker, "ann").0, register(&broker, "ben").0);
+    let submit = |bearer: &str, body: &str| {
+        broker.http_post("/api/tasks", &(bearer.to_owned() + JSON), body)
+    };
+    let task = r#"{"description":"x"}"#;
+    // Another one every three seconds: a slow machine may be let in for some more.
+    let mut answers = (0..40).map(|_| submit(&ann, task));
+    let kept = answers.by_ref().take_while(|answer| answer.status == 201).count();
+    assert!((20..30).contains(&kept), "{kept}");
+    let denied = answers.find(|answer| answer.status == 429).expect("it asks too often");
+    expect_denied(&denied, "heavy", 3_000);
+    // Before the fields are looked at, and not before the token and the body are.
+    expect_denied(&submit(&ann, "{}"), "heavy", 3_000);
+    assert_eq!(submit(&ann, "{").status, 400);
+    assert_eq!(submit("", task).status, 401);
+    assert_eq!(submit(&ben, task).status, 201);
+    assert_eq!(broker.http_get("/api/tasks", &ann).status, 200, "another tier");
+    let stats = broker.http_get("/api/tasks/stats", &ann).json();
+    let queued = stats["by_status"]["queued"].as_u64().expect("a number");
+    assert!((21..32).contains(&queued), "what was denied was not kept: {stats}");
+    for _ in 0..100 {
+        assert_eq!(submit(&broker.bearer(), task).status, 201, "the operator");
+    }
+    // A second token of the same agent is the same agent.
+    let more = broker.http_post("/admin/tokens", &(ann.clone() + JSON), r#"{"agent_id":"ann"}"#);
+    let token = more.json()["token"].as_str().expect("a token").to_owned();
+    let again = format!("Authorization: Bearer {token}\r\n");
+    expect_denied(&submit(&again, task), "heavy", 3_000);
+    let shown = broker.http_get("/api/dashboard/state", "").json();
+    let limits = &shown["rate_limits"];
+    assert_eq!(limits["per_agent"]["ann"]["http"]["task_submit"]["capacity"], 20.0, "{limits}");
+    assert_eq!(limits["summary"]["top_offenders"][0]["agent_id"], "ann", "{limits}");
+}
+
+#[test]
+fn an_address_registers_three_agents_and_then_waits() {
+    let Some(broker) = broker() else { return };
+    for agent in ["a", "b", "c"] {
+        register(&broker, agent);
+    }
+    let body = r#"{"agent_id":"d"}"#;
+    let denied = broker.http_post("/api/onboard/register", JSON, body);
+    expect_denied(&denied, "heavy", 100_000);
+    // What has no bucket is not limited, whoever asks.
+    for _ in 0..200 {
+        assert_eq!(broker.http_get("/health", "").status, 200);
+    }
+    let mut statuses = (0..400).map(|_| broker.http_get("/api/agents", "").status);
+    assert!(statuses.by_ref().take(120).all(|status| status == 200));
+    assert!(statuses.any(|status| status == 429));
+}
+
+#[test]
+fn an_admin_changes_what_an_agent_may_and_that_outlives_a_crash() {
+    let Some(mut broker) = broker() else { return };
+    let ann = register(&broker, "ann").0;
+    let admin = |broker: &Broker| broker.bearer() + JSON;
+    let limits = "/api/admin/rate-limits";
+    let shown = broker.http_get(limits, &broker.bearer()).json();
+    let heavy = json!({"capacity": 10.0, "refill_rate_per_min": 10.0});
+    assert_eq!((&shown["defaults"]["heavy"], &shown["whitelist"]), (&heavy, &json!([])));
+    assert_eq!(broker.http_get(limits, &ann).status, 403);
+    assert_eq!(broker.http_get(limits, "").status, 401);
+
+    let of_ann = "/api/admin/rate-limits/ann";
+    let set = json!({"heavy": {"capacity": 2, "refill_rate_per_min": 0}});
+    let answer = broker.http_put(of_ann, &admin(&broker), &set.to_string());
+    answer.expect(200, &json!({"status": "updated", "agent_id": "ann", "overrides": set}));
+    for (body, detail) in [
+        (json!({}), "at least one tier"),
+        (json!({"medium": {"capacity": 1, "refill_rate_per_min": 1}}), "at least one tier"),
+        (json!({"heavy": {"capacity": 1}}), "each tier must have numeric"),
+        (json!({"heavy": {"capacity": -1, "refill_rate_per_min": 1}}), "each tier"),
+        (json!({"heavy": 7}), "each tier must have numeric"),
+    ] {
+        let answer = broker.http_put(of_ann, &admin(&broker), &body.to_string());
+        assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_overrides")));
+        assert!(answer.json()["detail"].as_str().is_some_and(|text| text.contains(detail)));
+    }
+    broker.kill();
+    broker.start_again();
+    let submit = |broker: &Broker| {
+        broker.http_post("/api/tasks", &(ann.clone() + JSON), r#"{"description":"x"}"#).status
+    };
+    assert_eq!([submit(&broker), submit(&broker), submit(&broker)], [201, 201, 429]);
+    let shown = broker.http_get(limits, &broker.bearer()).json();
+    // In the units of the hub: thousandths of a token, and those in a millisecond.
+    let own = json!({"ann": {"heavy": {"capacity": 2000.0, "refill_rate": 0.0}}});
+    assert_eq!(shown["overrides"], own);
+
+    let whitelist = "/api/admin/rate-limits/whitelist";
+    let added = broker.http_post(whitelist, &admin(&broker), r#"{"agent_id":"ann"}"#);
+    added.expect(200, &json!({"status": "added", "agent_id": "ann"}));
+    assert_eq!(submit(&broker), 201);
+    broker.kill();
+    broker.start_again();
+    let found = broker.http_get(whitelist, &broker.bearer());
+    found.expect(200, &json!({"whitelist": ["ann"]}));
+    for (method_body, error) in [
+        (r#"{"agent_ids":"ann"}"#, "invalid_whitelist"),
+        (r#"{"agent_ids":[1]}"#, "invalid_whitelist"),
+    ] {
+        let answer = broker.http_put(whitelist, &admin(&broker), method_body);
+        assert_eq!((answer.status, &answer.json()["error"]), (400, &json!(error)));
+    }
+    let answer = broker.http_post(whitelist, &admin(&broker), r#"{"agent_id":""}"#);
+    assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_agent_id")));
+    let gone = broker.http_delete(&format!("{whitelist}/ann"), &broker.bearer());
+    gone.expect(200, &json!({"status": "removed", "agent_id": "ann"}));
+    let replaced = broker.http_put(whitelist, &admin(&broker), r#"{"agent_ids":["b","a"]}"#);
+    replaced.expect(200, &json!({"status": "updated", "whitelist": ["a", "b"]}));
+    broker
+        .http_delete(of_ann, &broker.bearer())
+        .expect(200, &json!({"status": "removed", "agent_id": "ann"}));
+    let shown = broker.http_get(limits, &broker.bearer()).json();
+    assert_eq!(
+        (&shown["overrides"], shown["whitelist"].as_array().map(Vec::len)),
+        (&json!({}), Some(2))
+    );
+    assert_eq!([submit(&broker), submit(&broker), submit(&broker)], [201, 201, 201]);
+}
