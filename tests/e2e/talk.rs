@@ -180,6 +180,8 @@ fn the_token_of_an_agent_lets_it_speak_for_itself_and_for_nobody_else() {
             let sentence = wire.expect_declined(request, "invalid");
             assert!(sentence.contains("allowed is ann, whose token"), "{sentence}");
         }
+        wire.expect_declined("CONFIG SET t motd 2\r\nhi\r\n", "denied");
+        assert_eq!(ask(&mut wire, "CONFIG GET t motd\r\n"), json!({"settings": []}));
         wire.start_worker("ann");
         let gone = broker.http_delete("/admin/tokens/ann", &broker.bearer());
         assert_eq!(gone.status, 200, "{gone:?}");

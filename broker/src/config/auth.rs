@@ -21,9 +21,9 @@ settings! {
         /// Whoever knows it may do everything. Plain, or "sha256:" and the 64 hex digits of its
         /// digest (printf %s TOKEN | sha256sum).
         "token" token: Option<Secret> = None;
-        /// Whether the tokens of agents open this door, too. Such a connection may do everything,
-        /// and speaks for its agent alone. Off: whoever reaches the HTTP port can register as an
-        /// agent.
+        /// Whether the tokens of agents open this door, too. Such a connection speaks for its agent
+        /// alone, and does not change the settings that all share; else it may do everything. Off:
+        /// whoever reaches the HTTP port can register as an agent.
         "agents" agents: bool = false;
         then {
             /// People and programs with names, passwords and permissions of their own.

@@ -22,7 +22,13 @@ pub struct Auth {
     permissions: HashMap<String, Arc<Permissions>>,
     /// Whose the tokens of agents are.
     keyring: Arc<Keyring>,
+    /// What agents may do, whom their tokens say.
+    of_agents: Arc<Permissions>,
 }
+
+/// What the token of an agent does not open, as over HTTP: settings that all share are for the
+/// operator to change.
+const FOR_ADMINS: [&str; 1] = ["$AC.API.CONFIG.SET"];
 
 /// Somebody who came in.
 #[derive(Clone, Debug)]
@@ -54,7 +60,14 @@ impl Auth {
         });
         let permissions = restricted.filter(|(_, permissions)| !permissions.is_unlimited());
         let permissions = permissions.collect();
-        Auth { permissions, credentials, operator: Some(operator), keyring }
+        let of_agents = Arc::new(Permissions {
+            publish: rules(&config::Permissions {
+                allow: Vec::new(),
+                deny: FOR_ADMINS.map(str::to_owned).to_vec(),
+            }),
+            subscribe: rules(&config::Permissions::default()),
+        });
+        Auth { permissions, credentials, operator: Some(operator), keyring, of_agents }
     }
 
     /// Whether credentials are needed.
@@ -101,7 +114,8 @@ impl Auth {
     fn agent_with(&self, token: &str) -> Option<Login> {
         let agent = self.keyring.agent(token)?;
         let identity = format!("agent:{agent}").into();
-        Some(Login { identity, permissions: None, agent: Some(agent) })
+        let permissions = Some(Arc::clone(&self.of_agents));
+        Some(Login { identity, permissions, agent: Some(agent) })
     }
 }
 
