@@ -381,3 +381,26 @@ fn tasks_are_listed_in_the_order_of_priority_and_age() {
         broker.http_post(&path, &broker.bearer(), "").expect(404, &missing);
     }
 }
+
+#[test]
+fn who_is_at_work_is_known_again_after_a_crash() {
+    let Some(mut broker) = broker() else { return };
+    let mut wire = broker.connect(QUIET);
+    let task = wire.submit("q", "x");
+    wire.start_worker("ann");
+    let offer = wire.offer();
+    assert!(wire.ask(format!("TASK ACCEPT t {}\r\n", offer.lease())).starts_with("OK t "));
+    let expect = |broker: &Broker| {
+        let shown = broker.http_get("/api/dashboard/state", "").json();
+        let agent = &shown["agents"][0];
+        let id = json!(format!("task-{task:016x}"));
+        assert_eq!((&agent["fsm_state"], &agent["current_task_id"]), (&json!("working"), &id));
+        assert_eq!(shown["queue"]["by_status"]["assigned"], 1, "{shown}");
+        let task = broker.http_get(&format!("/api/tasks/{task}"), &broker.bearer()).json();
+        assert!(task["assigned_at"].as_u64() >= task["created_at"].as_u64(), "{task}");
+    };
+    expect(&broker);
+    broker.kill();
+    broker.start_again();
+    expect(&broker);
+}
