@@ -11,7 +11,7 @@ use crate::answer::{Terms, option, word};
 use crate::client::Client;
 use crate::error::SubscribeError;
 use crate::operation_error::{TalkError, Trouble};
-use crate::subscriber::Subscriber;
+use crate::subscriber::{Subscriber, poll_json};
 
 /// One channel; made by [`Client::channel`]. [`crate::Agent::send`] sends to it.
 #[derive(Clone, Debug)]
@@ -127,19 +127,7 @@ impl Stream for Listener {
     type Item = AgentMessage;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<AgentMessage>> {
-        let subscriber = &mut self.get_mut().0;
-        loop {
-            match Pin::new(&mut *subscriber).poll_next(context) {
-                Poll::Ready(Some(message)) => {
-                    // Only the broker publishes there, so there is nothing else.
-                    if let Ok(said) = serde_json::from_slice(&message.payload) {
-                        return Poll::Ready(Some(said));
-                    }
-                }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        poll_json(&mut self.get_mut().0, context)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::answer::{Terms, option, word};
 use crate::client::Client;
 use crate::error::SubscribeError;
 use crate::operation_error::{SettingError, Trouble};
-use crate::subscriber::Subscriber;
+use crate::subscriber::{Subscriber, poll_json};
 
 /// The settings that all share; made by [`Client::settings`].
 ///
@@ -125,18 +125,6 @@ impl Stream for SettingWatch {
     type Item = Setting;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Setting>> {
-        let subscriber = &mut self.get_mut().0;
-        loop {
-            match Pin::new(&mut *subscriber).poll_next(context) {
-                Poll::Ready(Some(message)) => {
-                    // Only the broker publishes there, so there is nothing else.
-                    if let Ok(setting) = serde_json::from_slice(&message.payload) {
-                        return Poll::Ready(Some(setting));
-                    }
-                }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        poll_json(&mut self.get_mut().0, context)
     }
 }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -109,5 +110,24 @@ impl Stream for Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// The next event of the broker's, as what it says in JSON. Only the broker publishes where it is
+/// used, so what is something else is passed over.
+pub(crate) fn poll_json<T: DeserializeOwned>(
+    subscriber: &mut Subscriber,
+    context: &mut Context<'_>,
+) -> Poll<Option<T>> {
+    loop {
+        match Pin::new(&mut *subscriber).poll_next(context) {
+            Poll::Ready(Some(message)) => {
+                if let Ok(event) = serde_json::from_slice(&message.payload) {
+                    return Poll::Ready(Some(event));
+                }
+            }
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => return Poll::Pending,
+        }
     }
 }
