@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use hashbrown::HashMap;
 
+use crate::board::Hour;
 use crate::core::command::Name;
 
 /// Buckets that are remembered. 100,000: 10 MB. Beyond, those are forgotten that are full again,
@@ -20,7 +21,9 @@ const WARN_BELOW: u64 = 5;
 const NEVER_MS: u64 = 60_000;
 /// How long violations count together.
 const WINDOW_MS: u64 = 60_000;
-const HOUR_MS: u64 = 3_600_000;
+/// Whoever asked too often in the last hour is remembered, so many. 10,000: 2 MB; further ones are
+/// denied all the same, and not shown.
+const VIOLATORS_MAX: usize = 10_000;
 
 /// What is limited together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,11 +110,11 @@ struct Bucket {
     quota: Quota,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Violations {
     since_ms: u64,
     in_window: u64,
-    last_ms: u64,
+    of_hour: Hour,
 }
 
 /// What somebody has left and did.
@@ -340,15 +343,18 @@ impl Limiter {
     }
 
     fn note_violation(&mut self, subject: &Subject, now_ms: u64) {
-        if self.violations.len() >= BUCKETS_MAX && !self.violations.contains_key(subject) {
-            self.violations.retain(|_, found| found.last_ms + HOUR_MS > now_ms);
+        if self.violations.len() >= VIOLATORS_MAX && !self.violations.contains_key(subject) {
+            self.violations.retain(|_, found| found.of_hour.total(now_ms) > 0);
+            if self.violations.len() >= VIOLATORS_MAX {
+                return;
+            }
         }
         let found = self.violations.entry(subject.clone()).or_default();
         if found.in_window == 0 || now_ms >= found.since_ms + WINDOW_MS {
             (found.since_ms, found.in_window) = (now_ms, 0);
         }
         found.in_window += 1;
-        found.last_ms = now_ms;
+        found.of_hour.add(now_ms, 1);
     }
 
     /// Make room.
@@ -389,6 +395,12 @@ impl Limiter {
             usage.buckets.push((*transport, *action, left, bucket.quota.capacity));
         }
         by_subject.into_values().collect()
+    }
+
+    /// Denials of the last hour.
+    #[must_use]
+    pub fn violations_of_hour(&self, now_ms: u64) -> u64 {
+        self.violations.values().map(|found| found.of_hour.total(now_ms)).sum()
     }
 
     fn violations_of(&self, subject: &Subject, now_ms: u64) -> u64 {
@@ -468,6 +480,8 @@ mod tests {
         assert!(matches!(allowed, Verdict::Allowed), "{allowed:?}");
         assert_eq!(limiter.usage(9, 0)[0].violations, 1);
         assert_eq!(limiter.usage(9, WINDOW_MS)[0].violations, 0);
+        let hours = [WINDOW_MS, 3_900_000].map(|now_ms| limiter.violations_of_hour(now_ms));
+        assert_eq!(hours, [1, 0]);
         assert_eq!(limiter.usage(0, 0), []);
     }
 

@@ -136,11 +136,11 @@ impl RateLimits {
         let limiter = self.0.lock();
         let usage = limiter.usage(SHOWN_MAX, now_ms);
         let exempt = limiter.exempt().clone();
+        let violations = limiter.violations_of_hour(now_ms);
         drop(limiter);
         let mut offenders: Vec<&Usage> =
             usage.iter().filter(|usage| usage.violations > 0).collect();
         offenders.sort_by_key(|usage| std::cmp::Reverse(usage.violations));
-        let violations: u64 = offenders.iter().map(|usage| usage.violations).sum();
         let top = offenders.iter().take(OFFENDERS).map(|usage| {
             json!({"agent_id": usage.subject.key(), "violations": usage.violations,
                 "rate_limited": true})
