@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use agentcom_tests::{Broker, Options, oracle};
+use agentcom_tests::{Broker, Options, QUIET, oracle};
 use serde_json::{Value, json};
 
 use crate::http::{JSON, register};
@@ -184,6 +184,22 @@ fn an_import_that_was_stopped_goes_on_where_it_was() {
     let mail = moving.new.http_get("/api/mailbox/ben", &moving.header("ben")).json();
     let expected: Vec<String> = (0..30).map(|number| format!("ann: {number}")).collect();
     assert_eq!(texts(&mail["messages"]), expected);
+}
+
+#[test]
+fn what_somebody_sent_here_meanwhile_is_not_taken_for_what_was_read_there() {
+    let Some(moving) = Move::begin() else { return };
+    let message = json!({"to": "ben", "payload": {"text": "read long ago"}});
+    moving.post("ann", "/api/message", &message);
+    moving.post("ben", "/api/mailbox/ben/ack", &json!({"seq": 1}));
+    // A run was stopped before it had emptied the mailboxes.
+    let journal = "{\"messages started\":\"\"}\n";
+    fs::write(moving.folder.join("journal"), journal).expect("a file");
+    let mut wire = moving.new.connect(QUIET);
+    assert!(wire.ask("MESSAGE SEND t ben from=carl 3\r\nnew\r\n").starts_with("OK t id="));
+    assert_eq!(moving.import(&[]).1, Some(0));
+    let mail = moving.new.http_get("/api/mailbox/ben", &moving.header("ben")).json();
+    assert_eq!(texts(&mail["messages"])[0], "carl: new");
 }
 
 #[test]

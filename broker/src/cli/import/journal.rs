@@ -1,6 +1,6 @@
 //! What was imported, line by line, so that a run that was stopped goes on where it was.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 pub(super) struct Journal {
     file: File,
     done: HashMap<String, String>,
+    names: HashSet<String>,
 }
 
 impl Journal {
@@ -28,7 +29,8 @@ impl Journal {
                     }
                 }
             }
-            Ok(Journal { file, done })
+            let names = done.values().cloned().collect();
+            Ok(Journal { file, done, names })
         };
         read().map_err(|error| format!("cannot use the journal {}: {error}", path.display()))
     }
@@ -38,6 +40,11 @@ impl Journal {
         self.done.get(key).map(String::as_str)
     }
 
+    /// Whether something that was imported is called so here.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
     /// A thing was imported.
     pub(super) fn note(&mut self, key: String, name: &str) -> Result<(), String> {
         let entry = Map::from_iter([(key.clone(), name.into())]);
@@ -45,6 +52,7 @@ impl Journal {
         self.file
             .write_all(line.as_bytes())
             .map_err(|error| format!("cannot write the journal: {error}"))?;
+        self.names.insert(name.to_owned());
         self.done.insert(key, name.to_owned());
         Ok(())
     }
@@ -63,6 +71,7 @@ mod tests {
         journal.file.write_all(b"{\"task:2\":\"8").unwrap();
         let mut journal = Journal::open(&path).unwrap();
         assert_eq!((journal.find("task:1"), journal.find("task:2")), (Some("7"), None));
+        assert_eq!((journal.has_name("7"), journal.has_name("8")), (true, false));
         journal.note("task:3".to_owned(), "9").unwrap();
         let journal = Journal::open(&path).unwrap();
         assert_eq!(journal.find("task:1"), Some("7"));

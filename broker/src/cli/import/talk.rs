@@ -51,15 +51,7 @@ pub(super) async fn bring(
     }
     bar.finish_and_clear();
     if import.journal.find(EMPTIED).is_none() {
-        for agent in &agents {
-            if let Some(broker) = &import.broker {
-                // What is no name of an agent has no mailbox here.
-                let _ = broker.agent(*agent).ack(u64::MAX).await;
-            }
-        }
-        if import.broker.is_some() {
-            import.journal.note(EMPTIED.to_owned(), "")?;
-        }
+        empty(&agents, import).await?;
     }
     let mut mail = Tally::of("mail");
     let bar = import.progress.bar("mail", mailboxes.iter().map(|(_, mail)| mail.len()).sum());
@@ -95,6 +87,30 @@ async fn check_empty(agents: &BTreeSet<&str>, import: &Import) -> Result<(), Str
         }
     }
     Ok(())
+}
+
+/// Take what was read on the hub out of the mailboxes again: what was brought, as far as nothing
+/// else stands before it. What came from somebody else meanwhile stays.
+async fn empty(agents: &BTreeSet<&str>, import: &mut Import) -> Result<(), String> {
+    let Some(broker) = &import.broker else { return Ok(()) };
+    for agent in agents {
+        let agent = broker.agent(*agent);
+        let emptied = async {
+            let mail = agent.mailbox(0).await?;
+            let brought = mail.iter().take_while(|message| import.journal.has_name(&message.id));
+            match brought.last() {
+                Some(last) => agent.ack(last.seq).await,
+                None => Ok(()),
+            }
+        };
+        match emptied.await {
+            Ok(()) => {}
+            // What is no name of an agent has no mailbox here.
+            Err(error) if error.kind() == TalkErrorKind::Invalid => {}
+            Err(error) => return Err(format!("cannot empty mailboxes: {error}")),
+        }
+    }
+    import.journal.note(EMPTIED.to_owned(), "")
 }
 
 /// Noted with the first message.

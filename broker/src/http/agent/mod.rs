@@ -226,9 +226,10 @@ impl<D: DurableCalls> AgentSocket<D> {
             }
             return self.violate("unknown", form.into_errors()).await;
         };
+        let (action, may_be_denied) = limits::frame(&kind);
         // Whoever did not say who it is can do nothing that has to be limited.
         if let Some(agent) = self.agent.clone()
-            && !self.is_let_through(agent, Action::WsMessage, limits::frame(&kind).1).await?
+            && !self.is_let_through(agent, Action::WsMessage, may_be_denied).await?
         {
             return Ok(());
         }
@@ -236,11 +237,10 @@ impl<D: DurableCalls> AgentSocket<D> {
         if !errors.is_empty() {
             return self.violate(&kind, errors).await;
         }
-        if let Some(agent) = self.agent.clone() {
-            let (action, may_be_denied) = limits::frame(&kind);
-            if !self.is_let_through(agent, action, may_be_denied).await? {
-                return Ok(());
-            }
+        if let Some(agent) = self.agent.clone()
+            && !self.is_let_through(agent, action, may_be_denied).await?
+        {
+            return Ok(());
         }
         match (&self.agent, kind.as_str()) {
             (_, "identify") => self.identify(&fields).await,

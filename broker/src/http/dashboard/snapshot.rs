@@ -90,11 +90,12 @@ async fn take<D: DurableCalls>(state: &HttpState<D>) -> Result<Value, HttpError>
         "routing_stats": state.routed.to_json(),
     });
     let mut completions = Vec::with_capacity(digest.completions.len());
-    let mut tokens = 0;
+    let mut tokens = 0_u64;
     for completion in &digest.completions {
         let shown = completed_task(state, completion).await?;
         if completion.at_ms + 3_600_000 > now_ms {
-            tokens += shown["tokens_used"].as_u64().unwrap_or(0);
+            // The numbers are the agents' own.
+            tokens = tokens.saturating_add(shown["tokens_used"].as_u64().unwrap_or(0));
         }
         completions.push(shown);
     }
