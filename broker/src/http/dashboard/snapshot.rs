@@ -9,7 +9,7 @@ use axum::response::Response;
 use hashbrown::HashMap;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::board::alerts::Thresholds;
 use crate::board::{AgentDigest, Completion, Digest, Health};
@@ -23,8 +23,7 @@ use crate::http::{DurableCalls, HttpError, HttpState, figures, task_view};
 
 /// Tasks of a kind in one snapshot, the oldest ones: what fits on a screen.
 const TASKS_MAX: usize = 100;
-/// How old a snapshot may be. One second: everybody may ask for one, and each reads some hundred
-/// tasks.
+/// Time between snapshots. One second: everybody may ask for one, and each reads some hundred tasks.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// The newest snapshot, for all who ask at the same time.
@@ -35,25 +34,33 @@ pub struct Snapshots(Mutex<Option<(Instant, Arc<Value>)>>);
 pub(in crate::http) async fn state<D: DurableCalls>(
     State(state): State<HttpState<D>>,
 ) -> Result<Response, HttpError> {
-    Ok(reply(StatusCode::OK, &*newest(&state).await?))
+    let now = Instant::now();
+    let since = now.checked_sub(FRESH).unwrap_or(now);
+    Ok(reply(StatusCode::OK, &*newest(&state, since).await?))
 }
 
-/// A snapshot that is not older than [`FRESH`].
-pub(super) async fn newest<D: DurableCalls>(state: &HttpState<D>) -> Result<Arc<Value>, HttpError> {
+/// A snapshot that has everything that happened before `since`. There is one in [`FRESH`] at most:
+/// whoever wants a newer one waits for it, together with all others.
+pub(super) async fn newest<D: DurableCalls>(
+    state: &HttpState<D>,
+    since: Instant,
+) -> Result<Arc<Value>, HttpError> {
     let mut newest = state.snapshots.0.lock().await;
-    if let Some((taken, snapshot)) = &*newest
-        && taken.elapsed() < FRESH
-    {
-        return Ok(Arc::clone(snapshot));
+    if let Some((begun, snapshot)) = &*newest {
+        if *begun >= since {
+            return Ok(Arc::clone(snapshot));
+        }
+        sleep_until(*begun + FRESH).await;
     }
+    let begun = Instant::now();
     let snapshot = Arc::new(take(state).await?);
-    *newest = Some((Instant::now(), Arc::clone(&snapshot)));
+    *newest = Some((begun, Arc::clone(&snapshot)));
     Ok(snapshot)
 }
 
 async fn take<D: DurableCalls>(state: &HttpState<D>) -> Result<Value, HttpError> {
     let now_ms = unix_ms();
-    let digest = state.lookout.digest();
+    let digest = state.lookout.new_digest();
     let counts = (state.figures)();
     let queued: u64 = counts.queued.iter().sum();
     let silent_ms = Thresholds::default().stuck_task_ms;

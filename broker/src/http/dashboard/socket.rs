@@ -160,7 +160,7 @@ impl<D: DurableCalls> Page<D> {
     /// Send everything at this moment. What was to be sent is in it.
     async fn show(&mut self, has_alerts: bool) -> Result<(), Gone> {
         (self.bundle, self.send_at) = (Vec::new(), None);
-        let mut frame = match snapshot::newest(&self.state).await {
+        let mut frame = match snapshot::newest(&self.state, Instant::now()).await {
             Ok(snapshot) => json!({"type": "snapshot", "data": *snapshot}),
             // The store failed, or is too busy: the page tries again.
             Err(_) => return Err(Gone(Some(close(close_code::AGAIN)))),
