@@ -216,7 +216,7 @@ fn knowledge_points_inwards() {
 #[test]
 fn each_foreign_format_is_named_in_one_place() {
     for (name, home) in
-        [("rocksdb", "broker/src/store/rocks.rs"), ("bincode", "broker/src/store/row/")]
+        [("rocksdb", "broker/src/store/rocks"), ("bincode", "broker/src/store/row/")]
     {
         let is_named = |source: &Source| {
             source.is_in(&["broker/src/", "protocol/src/", "client/src/", "bench/src/"])

@@ -30,13 +30,16 @@ use crate::net::Outlet;
 use crate::reads::Reads;
 use crate::routing::{Dispatch, EVENT_PREFIX, Router};
 use crate::store::{Store, StoreError};
+use crate::translate::upkeep as upkeep_view;
 use crate::translate::{TaskNames, json, message, view, words};
+use crate::upkeep::{self, Notice};
 
 /// A handle to the durable plane for the doors; clones are the same plane.
 #[derive(Clone)]
 pub struct Durable {
     commit: commit::Durable,
     reads: Reads,
+    upkeep: upkeep::Handle,
     waiting: Arc<Waiting>,
     lookout: Arc<Lookout>,
     keyring: Arc<Keyring>,
@@ -161,8 +164,9 @@ impl Durable {
         config: CoreConfig,
         store: impl Store + 'static,
         router: Arc<Router>,
+        upkeep: upkeep::Settings,
     ) -> Result<Durable, StoreError> {
-        Durable::start_with_clock(config, store, router, Clock::start())
+        Durable::start_with_clock(config, store, router, Clock::start(), Some(upkeep))
     }
 
     /// [`Durable::start`] in the time of `clock`.
@@ -174,6 +178,7 @@ impl Durable {
         store: impl Store + 'static,
         router: Arc<Router>,
         clock: Clock,
+        upkeep: Option<upkeep::Settings>,
     ) -> Result<Durable, StoreError> {
         let waiting = Arc::new(Waiting::default());
         let (lookout, keyring) = (Arc::new(Lookout::default()), Arc::new(Keyring::default()));
@@ -185,9 +190,18 @@ impl Durable {
             dispatch: Dispatch::new(router),
         };
         let reads = Reads::start(store.reader(), doors(Arc::clone(&router)));
-        let voice = doors(router);
+        let plant = store.upkeep();
+        let voice = doors(Arc::clone(&router));
         let commit = commit::Durable::start_with_clock(config, store, voice, clock)?;
-        Ok(Durable { commit, reads, waiting, lookout, keyring })
+        let upkeep = match plant.zip(upkeep) {
+            Some((plant, settings)) => {
+                let commits = commit.clone();
+                let voice = || Box::new(doors(Arc::clone(&router))) as Box<dyn Voice>;
+                upkeep::Handle::start(plant, settings, move || commits.figures().records, voice)
+            }
+            None => upkeep::Handle::idle(),
+        };
+        Ok(Durable { commit, reads, upkeep, waiting, lookout, keyring })
     }
 
     /// Hand in a command of a connection. The answer goes to `reply_to`; what is pushed because of
@@ -255,6 +269,7 @@ impl Durable {
         }
         let handed_in = match command {
             Command::List(wanted) => self.reads.send(id, wanted),
+            Command::Upkeep(command) => self.upkeep.send(id, command),
             command => self.commit.send(Request { id, command }).map_err(Rejection::from),
         };
         handed_in.map_err(|rejection| {
@@ -339,6 +354,7 @@ impl Durable {
     pub fn stop(&self) {
         self.reads.stop();
         self.commit.stop();
+        self.upkeep.stop();
     }
 }
 
@@ -447,6 +463,15 @@ impl Voice for Doors {
 
     fn token_revoked(&mut self, digest: &TokenDigest) {
         self.keyring.remove(digest);
+    }
+
+    fn upkept(&mut self, notice: &Notice) {
+        let (kind, text) = upkeep_view::event(notice);
+        let subject = format!("{EVENT_PREFIX}{kind}");
+        if self.dispatch.is_wanted(&subject) {
+            self.dispatch.announce(&subject, text.to_string().as_bytes());
+        }
+        self.lookout.note_upkeep(notice);
     }
 
     fn resumed(&mut self, event: TaskEvent) {

@@ -7,6 +7,7 @@
 //! - [`session`]: one client's conversation; [`translate`]: the doors' common dictionary
 //! - [`durable`]: the doors' end of the durable plane
 //! - [`net`], [`http`]: the shells that move bytes
+//! - [`upkeep`]: backups and compaction, beside the core
 //! - [`testing`]: a broker for other programs' tests
 //! - [`token`], [`operator`]: who may come in
 //! - [`config`], [`server`]: what is set, and how everything is started and stopped
@@ -35,3 +36,4 @@ pub mod store;
 pub mod testing;
 pub mod token;
 pub mod translate;
+pub mod upkeep;

@@ -12,6 +12,7 @@ use crate::board::alerts::{Change, Rule, Thresholds};
 use crate::board::{Board, Digest, Stepped};
 use crate::commit::clock::unix_ms;
 use crate::core::command::{Message, Name, PresenceEvent, TaskEvent};
+use crate::upkeep::Notice;
 
 /// Sights that wait for the slowest watcher. 4,096: what 50,000 tasks a second do in 20 ms. A
 /// watcher that misses some asks for a new picture.
@@ -32,6 +33,8 @@ pub enum Sight {
     Alert(Change),
     /// Somebody knows of an alert.
     Acknowledged(Rule),
+    /// To what is kept.
+    Upkeep(Notice),
 }
 
 /// The board, and who watches.
@@ -119,6 +122,13 @@ impl Lookout {
     pub(crate) fn note_presence(&self, event: PresenceEvent) {
         self.board.lock().note_presence(&event, unix_ms());
         self.show(Sight::Presence(event));
+    }
+
+    /// How far something is, nobody here wants to know.
+    pub(crate) fn note_upkeep(&self, notice: &Notice) {
+        if !matches!(notice, Notice::Backup(_)) {
+            self.show(Sight::Upkeep(notice.clone()));
+        }
     }
 
     pub(crate) fn note_message(&self, message: &Message, receivers: &[Name]) {

@@ -83,7 +83,7 @@ pub enum ServeError {
 /// The NATS version whose client protocol is spoken; clients gate features on it.
 const NATS_VERSION: &str = concat!("2.12.0-agentcom.", env!("CARGO_PKG_VERSION"));
 /// Families of verbs, each with the version of its meaning.
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 12] = [
     "task1",
     "worker1",
     "dead1",
@@ -94,6 +94,8 @@ const VERBS: [&str; 10] = [
     "channel1",
     "presence1",
     "config1",
+    "backup1",
+    "store1",
 ];
 /// After the store failed, routing goes on for this long, so that everybody who waits for an answer
 /// has it before the process ends.
@@ -111,7 +113,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
     let (operator, new_token) = Operator::open(&config.data_dir)?;
     let store = RocksStore::open(config.data_dir.join("store"))?;
     let router = Arc::new(Router::new());
-    let durable = Durable::start(core_config(config), store, Arc::clone(&router))?;
+    let durable = Durable::start(core_config(config), store, Arc::clone(&router), config.upkeep())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(config, operator, new_token, router, durable.clone()));
     if !matches!(outcome, Err(ServeError::StoreHangs)) {

@@ -64,7 +64,7 @@ impl TestBroker {
         let wound = Clock::wound_by(clock.clone());
         let core = core_config(&config);
         let store = MemoryStore::new();
-        let durable = Durable::start_with_clock(core, store, Arc::clone(&router), wound)?;
+        let durable = Durable::start_with_clock(core, store, Arc::clone(&router), wound, None)?;
         let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;

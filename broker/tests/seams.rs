@@ -47,8 +47,8 @@ fn the_core_has_no_clock_no_threads_and_no_disk() {
 }
 
 #[test]
-fn one_file_names_rocksdb_and_one_folder_names_bincode() {
-    for (word, home) in [("rocksdb::", "store/rocks.rs"), ("bincode::", "store/row/")] {
+fn one_module_names_rocksdb_and_one_folder_names_bincode() {
+    for (word, home) in [("rocksdb::", "store/rocks"), ("bincode::", "store/row/")] {
         for (path, text) in sources("") {
             let at_home = path.to_string_lossy().contains(home);
             assert!(at_home || !text.contains(word), "{}: `{word}`", path.display());

@@ -478,8 +478,8 @@ impl NatsVerb {
 }
 
 /// Words of ours that start like a NATS verb.
-const OWN_WORDS: [&[u8]; 7] =
-    [b"HELP", b"SCHEDULE", b"MESSAGE", b"MAILBOX", b"CHANNEL", b"PRESENCE", b"CONFIG"];
+const OWN_WORDS: [&[u8]; 8] =
+    [b"HELP", b"SCHEDULE", b"STORE", b"MESSAGE", b"MAILBOX", b"CHANNEL", b"PRESENCE", b"CONFIG"];
 
 /// Lines that start with a letter of no NATS verb are ours, and so are those of these words.
 fn is_own(text: &[u8]) -> bool {

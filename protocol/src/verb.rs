@@ -128,6 +128,16 @@ pub enum Verb {
     ConfigSet,
     /// `CONFIG LIST`
     ConfigList,
+    /// `BACKUP CREATE`
+    BackupCreate,
+    /// `BACKUP LIST`
+    BackupList,
+    /// `BACKUP VERIFY`
+    BackupVerify,
+    /// `STORE SHOW`
+    StoreShow,
+    /// `STORE COMPACT`
+    StoreCompact,
 }
 
 /// Whether bytes follow the line.

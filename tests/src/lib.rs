@@ -51,4 +51,5 @@ pub use http::Answer;
 pub use options::{Options, User};
 pub use random::Random;
 pub use tasks::Offer;
+pub use wait::until;
 pub use wire::{MODERN, QUIET, Wire, occurrences};

@@ -8,6 +8,7 @@ pub struct Options {
     pub(crate) limits: Vec<(&'static str, u64)>,
     pub(crate) timeouts: Vec<(&'static str, u64)>,
     pub(crate) tasks: Vec<(&'static str, u64)>,
+    pub(crate) backups: Vec<(&'static str, u64)>,
     pub(crate) descriptors: Option<u32>,
     pub(crate) file_blocks: Option<u32>,
     pub(crate) token: Option<&'static str>,
@@ -51,6 +52,12 @@ impl Options {
         self
     }
 
+    /// Set `key` of the section `[backup]`.
+    pub fn backup(mut self, key: &'static str, value: u64) -> Self {
+        self.backups.push((key, value));
+        self
+    }
+
     /// Let the process open at most `descriptors` files and sockets.
     pub fn descriptors(mut self, descriptors: u32) -> Self {
         self.descriptors = Some(descriptors);
@@ -90,8 +97,12 @@ impl Options {
 
     pub(crate) fn to_toml(&self) -> String {
         let mut text = String::new();
-        let sections =
-            [("limits", &self.limits), ("timeouts", &self.timeouts), ("tasks", &self.tasks)];
+        let sections = [
+            ("limits", &self.limits),
+            ("timeouts", &self.timeouts),
+            ("tasks", &self.tasks),
+            ("backup", &self.backups),
+        ];
         for (section, settings) in sections {
             if !settings.is_empty() {
                 writeln!(text, "[{section}]").unwrap();

@@ -10,7 +10,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Look until `look` finds something; `None` once `DEADLINE` has passed.
-pub(crate) fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(found) = look() {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 the operation succeeded, 1 it failed (a sentence on stderr says what to do next),
 //! 2 the command line was wrong. `serve` lives elsewhere: nothing here knows the broker's inside.
 
+mod backup;
 mod body;
 mod connect;
 mod dead;
@@ -10,12 +11,14 @@ mod duration;
 mod import;
 mod output;
 mod ping;
+mod progress;
 mod publish;
 mod queue;
 mod reply;
 mod request;
 mod settings;
 mod shell;
+mod store;
 mod submission;
 mod subscribe;
 mod table;
@@ -54,6 +57,12 @@ pub(crate) enum Command {
     Dead(dead::Command),
     /// Work on durable tasks with a command
     Worker(worker::Arguments),
+    /// Copies of everything that a broker keeps
+    #[command(subcommand)]
+    Backup(backup::Command),
+    /// The tables that everything is kept in
+    #[command(subcommand)]
+    Store(store::Command),
     /// Bring what another hub has
     #[command(subcommand)]
     Import(import::Command),
@@ -76,6 +85,8 @@ pub(crate) async fn run(command: Command, common: Common) -> ExitCode {
         Command::Dead(command) => dead::run(command, &common, &output).await,
         Command::Task(command) => task::run(command, &common, &output).await,
         Command::Worker(arguments) => worker::run(arguments, &common, &output).await,
+        Command::Backup(command) => backup::run(command, &common, &output).await,
+        Command::Store(command) => store::run(command, &common, &output).await,
         Command::Import(command) => import::run(command, &common, &output).await,
         Command::Ping(arguments) => ping::run(arguments, &common, &output).await,
     };
@@ -146,6 +157,8 @@ mod tests {
         check("dead purge --queue q --dry-run", true);
         check("dead redrive --all", true);
         check("task ls --state running --queue q", true);
+        check("backup restore latest --data-dir d --dir b", true);
+        check("store compact task_queue --json", true);
     }
 
     #[test]
@@ -166,5 +179,6 @@ mod tests {
         check("worker a", false);
         check("worker a --exec true --credit 0", false);
         check("sub a -o yaml", false);
+        check("backup verify", false);
     }
 }

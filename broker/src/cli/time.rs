@@ -4,8 +4,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// `at_ms` (milliseconds since 1970) as seen from now, such as `5m ago` or `in 2h`.
 pub(crate) fn relative(at_ms: u64) -> String {
+    seen_from(now_ms(), at_ms)
+}
+
+/// Now, in milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    seen_from(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), at_ms)
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn seen_from(now_ms: u64, at_ms: u64) -> String {

@@ -24,6 +24,7 @@ use crate::core::limits::CoreConfig;
 use crate::core::record::{BodyKind, Record, TaskRow};
 use crate::reads;
 use crate::store::{Expired, Store, StoreError};
+use crate::upkeep::{self, Notice};
 
 /// Where released effects go. Called on the commit thread: it must not wait for anybody.
 pub trait Voice: Send {
@@ -48,6 +49,10 @@ pub trait Voice: Send {
     /// Publish who came or went.
     fn presence(&mut self, event: PresenceEvent) {
         let _ = event;
+    }
+    /// Publish what was done with everything that is kept.
+    fn upkept(&mut self, notice: &Notice) {
+        let _ = notice;
     }
     /// Publish that a setting that all share was set.
     fn configured(&mut self, view: &ConfigView) {
@@ -272,6 +277,10 @@ impl<S: Store, O: Voice> Committer<S, O> {
         }
         if let Command::List(wanted) = &request.command {
             let outcome = reads::list(&*self.store.reader(), wanted);
+            return self.batch.releases.push(Effect::Reply { request: request.id, outcome });
+        }
+        if let Command::Upkeep(_) = &request.command {
+            let outcome = Err(Rejection::Unavailable { reason: upkeep::NOTHING_ON_DISK.into() });
             return self.batch.releases.push(Effect::Reply { request: request.id, outcome });
         }
         match self.load(&request.command) {

@@ -23,6 +23,7 @@ mod rates;
 mod setting;
 mod tasks;
 mod timeouts;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -37,6 +38,7 @@ pub use origin::Origin;
 pub use rates::Rates;
 pub use tasks::Tasks;
 pub use timeouts::Timeouts;
+pub use upkeep::{Backup, Compaction, TimeOfDay};
 
 use setting::{Raw, Setting, settings};
 
@@ -73,12 +75,17 @@ settings! {
             legacy: Legacy,
             /// `[rates]`
             rates: Rates,
+            /// `[backup]`
+            backup: Backup,
+            /// `[compaction]`
+            compaction: Compaction,
         }
     }
 }
 
 /// The tables that a file may have.
-const SECTIONS: [&str; 6] = ["limits", "timeouts", "tasks", "auth", "legacy", "rates"];
+const SECTIONS: [&str; 8] =
+    ["limits", "timeouts", "tasks", "auth", "legacy", "rates", "backup", "compaction"];
 
 /// A configuration, and where each of its values came from.
 #[derive(Clone, Debug, Default)]
@@ -207,6 +214,8 @@ fn all() -> impl Iterator<Item = &'static Setting> + Clone {
         Auth::SETTINGS,
         Legacy::SETTINGS,
         Rates::SETTINGS,
+        Backup::SETTINGS,
+        Compaction::SETTINGS,
     ]
     .into_iter()
     .flatten()

@@ -398,6 +398,7 @@ impl Core {
                 Ok(Reply::Queues(self.queues.list(after.as_ref(), limit)))
             }
             Command::List(_) => unreachable!("the commit loop reads lists from the store"),
+            Command::Upkeep(_) => unreachable!("it is done beside the commit loop"),
             Command::SetSchedule(schedule) => self.set_schedule(*schedule, now),
             Command::ShowSchedule { name } => self.show_schedule(name),
             Command::ListSchedules { after, limit } => {

@@ -35,6 +35,8 @@ pub(super) enum HttpError {
     OtherOrigin,
     /// No alert of this name is active.
     AlertNotFound,
+    /// No such table.
+    UnknownTable(String),
     /// A valid token, and not of the agent whom the path is about.
     NotOwner,
     /// No token, or one that opens nothing, where it could stand in the query as well.
@@ -136,6 +138,10 @@ impl IntoResponse for HttpError {
                 let body = json!({"error": "other_origin", "detail": detail});
                 reply(StatusCode::FORBIDDEN, &body)
             }
+            HttpError::UnknownTable(table) => {
+                let body = json!({"error": "unknown_table", "table": table});
+                reply(StatusCode::NOT_FOUND, &body)
+            }
             HttpError::AlertNotFound => {
                 reply(StatusCode::NOT_FOUND, &json!({"error": "alert_not_found"}))
             }
@@ -211,8 +217,11 @@ fn rejected(rejection: &Rejection) -> Response {
         | Rejection::NoSchedule { .. }
         | Rejection::NoChannel { .. }
         | Rejection::NotPresent { .. }
+        | Rejection::NoBackup { .. }
+        | Rejection::NoTable { .. }
         | Rejection::NoAgent { .. } => StatusCode::NOT_FOUND,
         Rejection::NoToken => StatusCode::UNAUTHORIZED,
+        Rejection::BackupFailed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         Rejection::Gone { .. } => StatusCode::GONE,
         Rejection::NotInBatch { .. }
         | Rejection::UnknownDependency { .. }

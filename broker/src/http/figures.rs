@@ -11,7 +11,7 @@ use super::body::CallerBody;
 use super::caller::Caller;
 use super::error::reply;
 use super::handlers::unix_ms;
-use super::{DurableCalls, HttpError, HttpState, task_view};
+use super::{DurableCalls, HttpError, HttpState, task_view, upkeep};
 use crate::board::alerts::{Alert, Rule};
 use crate::board::{AgentDigest, Digest, Latency, Outcomes};
 use crate::core::command::{Command, List, Name, Reply, State as TaskState, TaskId};
@@ -146,14 +146,8 @@ pub(super) async fn metrics<D: DurableCalls>(State(state): State<HttpState<D>>) 
     let queued = (state.figures)().queued.iter().sum();
     let mut body = measured(&state.lookout.digest(), queued);
     body["window_ms"] = HOUR_MS.into();
-    body["dets_health"] = stores();
+    body["dets_health"] = upkeep::summary(&state).await;
     reply(StatusCode::OK, &body)
-}
-
-/// What is known of the health of the tables. Until backup and compaction are there, nothing.
-pub(super) fn stores() -> Value {
-    json!({"tables": [], "last_backup_at": null, "last_backup_results": null,
-        "last_compaction_at": null, "compaction_history": []})
 }
 
 /// The figures of the contract's 6.8 that change all the time, if so many tasks wait now.

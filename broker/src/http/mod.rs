@@ -38,6 +38,7 @@ mod task_list;
 mod task_view;
 mod tier;
 mod tokens;
+mod upkeep;
 
 use std::fmt;
 use std::sync::Arc;
@@ -207,6 +208,13 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/api/tasks/{id}", get(handlers::show_task))
         .route("/api/tasks/{id}/retry", post(handlers::retry_task))
         .route("/api/tasks/{id}/cancel", post(handlers::cancel_task))
+        .route("/api/admin/backup", post(upkeep::create))
+        .route("/api/admin/backups", get(upkeep::list))
+        .route("/api/admin/backups/{id}/verify", post(upkeep::verify))
+        .route("/api/admin/dets-health", get(upkeep::health))
+        .route("/api/admin/store-health", get(upkeep::health))
+        .route("/api/admin/compact", post(upkeep::compact))
+        .route("/api/admin/compact/{id}", post(upkeep::compact_table))
         .route("/api/admin/rate-limits", get(limits::show))
         .route(
             "/api/admin/rate-limits/whitelist",

@@ -76,6 +76,7 @@ impl DurableCalls for Fake {
                 prefix: "2feecf6e".into(),
                 issued_ms: 5,
             }])),
+            Command::Upkeep(_) => Err(Rejection::Unavailable { reason: "in memory".into() }),
             other => panic!("HTTP has no way to ask {other:?}"),
         }
     }

@@ -27,8 +27,8 @@ pub struct Auth {
 }
 
 /// What the token of an agent does not open, as over HTTP: settings that all share are for the
-/// operator to change.
-const FOR_ADMINS: [&str; 1] = ["$AC.API.CONFIG.SET"];
+/// operator to change, and copies and tables to look after.
+const FOR_ADMINS: [&str; 3] = ["$AC.API.CONFIG.SET", "$AC.API.BACKUP.*", "$AC.API.STORE.*"];
 
 /// Somebody who came in.
 #[derive(Clone, Debug)]

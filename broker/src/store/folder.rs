@@ -9,7 +9,7 @@ use super::StoreError;
 /// Held as long as the store is open. The kernel lets go of it when the process ends, however
 /// that comes about.
 #[derive(Debug)]
-pub(super) struct FolderLock {
+pub(crate) struct FolderLock {
     _folder: File,
 }
 
@@ -17,7 +17,7 @@ pub(super) struct FolderLock {
 ///
 /// # Errors
 /// [`StoreError::Locked`] or [`StoreError::Open`].
-pub(super) fn enter(folder: &Path) -> Result<FolderLock, StoreError> {
+pub(crate) fn enter(folder: &Path) -> Result<FolderLock, StoreError> {
     let opened = fs::create_dir_all(folder).and_then(|()| File::open(folder));
     let opened = opened.map_err(|error| open_error(folder, &error))?;
     match opened.try_lock() {
@@ -45,7 +45,7 @@ pub(super) fn sync_with_parents(folder: &Path) -> Result<(), StoreError> {
 }
 
 /// Return when the entries of `folder` are on disk.
-pub(super) fn sync(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

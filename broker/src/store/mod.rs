@@ -13,7 +13,7 @@
 //! note of what was synced (`watermark.rs`); `quarantine.rs` is where damaged rows end up.
 
 mod crc32c;
-mod folder;
+pub(crate) mod folder;
 mod log_scan;
 pub mod memory;
 mod quarantine;
@@ -23,11 +23,12 @@ pub mod rocks;
 mod row;
 mod watermark;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::core::command::{Message, MessageId, TaskId};
+use crate::core::command::{Message, MessageId, TableView, TaskId};
 use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
+use record::Table;
 
 /// Reads what is synced, beside the commit loop.
 pub trait Reader: Send + Sync {
@@ -49,6 +50,39 @@ pub trait Reader: Send + Sync {
     /// # Errors
     /// As for [`Store::row`].
     fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError>;
+}
+
+/// Looks after a whole store, beside the commit loop.
+pub trait Upkeep: Send + Sync {
+    /// Put a copy of everything that is synced into `folder`, which must not exist yet. Writing
+    /// goes on meanwhile. What the file system lets two folders share takes no room.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]; what was copied so far is left in `folder`.
+    fn checkpoint(&self, folder: &Path) -> Result<(), StoreError>;
+
+    /// Rewrite a table without what was deleted from it.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]; the table is as it was.
+    fn compact(&self, table: Table) -> Result<(), StoreError>;
+
+    /// Give up a [`Upkeep::compact`] under way, for the broker is about to end.
+    fn cancel(&self);
+
+    /// How large a table is.
+    fn size(&self, table: Table) -> TableSize;
+}
+
+/// How large a table is, as far as it is known without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableSize {
+    /// Records, more or less.
+    pub records: u64,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Bytes that they would have without what was deleted, more or less.
+    pub live_bytes: u64,
 }
 
 /// Keeps records. See the module for what "kept" means.
@@ -102,6 +136,11 @@ pub trait Store: Send {
     /// Somebody who reads beside the commit loop.
     fn reader(&self) -> Arc<dyn Reader>;
 
+    /// Somebody who looks after all of it beside the commit loop; `None` if nothing is on disk.
+    fn upkeep(&self) -> Option<Arc<dyn Upkeep>> {
+        None
+    }
+
     /// How many rows of open tasks the scan left out because they are damaged.
     fn damaged_rows(&self) -> u64;
 
@@ -110,6 +149,42 @@ pub trait Store: Send {
 
     /// Called once, after the last sync of a clean stop.
     fn close(&mut self) {}
+}
+
+/// What a store holds that was read from its first record to its last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Number of its last write.
+    pub sequence: u64,
+    /// Its tables, with all records, damaged ones among them.
+    pub tables: Vec<TableView>,
+    /// How many are damaged.
+    pub damaged: u64,
+    /// What is damaged, at most [`DAMAGES_MAX`] of it.
+    pub damages: Vec<Damage>,
+}
+
+/// Damages that are told one by one. 100: more than anybody reads.
+pub const DAMAGES_MAX: usize = 100;
+
+/// Something that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The column family.
+    pub table: &'static str,
+    /// The key in hexadecimal digits; `None`: nothing behind here can be read in this table.
+    pub key: Option<String>,
+    /// What does not fit.
+    pub reason: Arc<str>,
+}
+
+impl Audit {
+    fn note(&mut self, damage: Damage) {
+        self.damaged += 1;
+        if self.damages.len() < DAMAGES_MAX {
+            self.damages.push(damage);
+        }
+    }
 }
 
 /// Tasks that are to be forgotten.
@@ -153,8 +228,8 @@ pub enum StoreError {
     /// What was once synced is not there any more.
     #[error(
         "the store in {folder} ends at write {found}, but write {noted} was already on disk: \
-         its log was deleted, shortened, damaged or replaced; restore the folder from a backup, or \
-         delete its file `synced` to accept the loss"
+         its log was deleted, shortened, damaged or replaced; restore a backup (`agentcom \
+         backup restore`), or delete its file `synced` to accept the loss"
     )]
     Behind {
         /// The folder.
@@ -167,8 +242,8 @@ pub enum StoreError {
     /// A log does not make sense at a place that was once synced.
     #[error(
         "the log {log} is damaged at byte {at} ({reason}), in front of writes that were on disk \
-         already; restore its folder from a backup, or delete the file `synced` beside it to accept \
-         the loss of everything from there on, {bytes} bytes"
+         already; restore a backup (`agentcom backup restore`), or delete the file `synced` beside \
+         it to accept the loss of everything from there on, {bytes} bytes"
     )]
     LogDamaged {
         /// The file.
@@ -182,8 +257,8 @@ pub enum StoreError {
     },
     /// Something is damaged that cannot be left out.
     #[error(
-        "the store in {folder} is damaged: {reason}; restore the folder from a backup, or move it \
-         away to start with an empty one"
+        "the store in {folder} is damaged: {reason}; restore a backup (`agentcom backup \
+         restore`), or move the folder away to start with an empty one"
     )]
     Corrupt {
         /// The folder.
@@ -193,8 +268,8 @@ pub enum StoreError {
     },
     /// A part of a table that is needed at start cannot be read.
     #[error(
-        "{table} cannot be read behind key {key}: {reason}; restore the store's folder from a \
-         backup, or move it away to start with an empty one"
+        "{table} cannot be read behind key {key}: {reason}; restore a backup (`agentcom \
+         backup restore`), or move the store's folder away to start with an empty one"
     )]
     TableDamaged {
         /// The column family.
@@ -206,7 +281,7 @@ pub enum StoreError {
     },
     /// More rows are damaged than a bad place on the disk explains.
     #[error(
-        "more than {rows_max} rows in {table} are damaged; restore the store's folder from a backup"
+        "more than {rows_max} rows in {table} are damaged; restore a backup (`agentcom backup restore`)"
     )]
     DamageSpreads {
         /// The column family.
@@ -217,7 +292,7 @@ pub enum StoreError {
     /// Nobody knows which task ids were given out.
     #[error(
         "the store in {folder} holds tasks but not the bound of their ids ({reason}), so an id \
-         could be given out twice; restore the folder from a backup, or delete its file `synced` \
+         could be given out twice; restore a backup (`agentcom backup restore`), or delete its file `synced` \
          to go on behind the highest id that is found"
     )]
     IdsUnknown {

@@ -127,6 +127,12 @@ impl Table {
         }
     }
 
+    /// The table of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| table.name() == name)
+    }
+
     /// The table of the rows on a shelf.
     #[must_use]
     pub fn of(shelf: Shelf) -> Table {
@@ -263,6 +269,21 @@ pub fn encode(record: &Record, mut each: impl FnMut(Write)) -> Result<(), StoreE
         }
     }
     Ok(())
+}
+
+/// Whether a record can be read, of whichever table.
+///
+/// # Errors
+/// As [`decode`].
+pub fn check(table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    if key.is_empty() {
+        return Err(damaged(table, key, "the key is empty".into()));
+    }
+    match table {
+        Table::TaskBody => decode_body(key, value).map(drop),
+        Table::TaskExpiry => decode_expiry(key).map(drop),
+        table => decode(table, key, value).map(drop),
+    }
 }
 
 /// The record in a key and a value of one of the tables that a core is restored from.

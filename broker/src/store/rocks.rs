@@ -1,9 +1,11 @@
-//! RocksDB behind the seam. The only file that names it.
+//! RocksDB behind the seam. Nothing else names it (`rocks/` has what is done with all of it).
 //!
 //! One database, one column family per [`Table`], one writer. A batch that was appended is kept
 //! here until it is synced; then it goes down as one `WriteBatch` with `sync`: RocksDB writes its
 //! log and syncs it *before* it shows the batch to readers, so no read ever sees what a power cut
 //! could take back.
+
+mod upkeep;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -20,9 +22,11 @@ use super::quarantine::Quarantine;
 use super::record::{self, Table, Write};
 use super::recovery::{self, Loss, Replay};
 use super::watermark::{Note, Watermark};
-use super::{Expired, Reader, Store, StoreError, WriteGate};
+use super::{Expired, Reader, Store, StoreError, Upkeep, WriteGate};
 use crate::core::command::{Message, MessageId, TaskId};
 use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
+
+pub use self::upkeep::{audit, audit_closed, note_synced};
 
 /// Cache for blocks of all tables. 32 MiB: reads are of tasks that are over, and rare.
 const BLOCK_CACHE_BYTES: usize = 32 << 20;
@@ -302,6 +306,10 @@ impl Store for RocksStore {
 
     fn reader(&self) -> Arc<dyn Reader> {
         Arc::new(RocksReader { db: Arc::clone(&self.db) })
+    }
+
+    fn upkeep(&self) -> Option<Arc<dyn Upkeep>> {
+        Some(Arc::new(self::upkeep::RocksUpkeep { db: Arc::clone(&self.db) }))
     }
 
     fn close(&mut self) {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use agentcom_protocol::{Request, Verb};
 
 use super::fields::{Fields, wrong};
-use super::{Invalid, lease, list, message, park, queue, schedule, submit, talk, task, worker};
+use super::{
+    Invalid, lease, list, message, park, queue, schedule, submit, talk, task, upkeep, worker,
+};
 use crate::core::command::{Command, Name, SessionId};
 
 /// Who asks.
@@ -135,6 +137,11 @@ pub(super) fn of_fields(
         | Verb::ChannelHistory
         | Verb::PresenceList => talk::command(verb, fields, asker),
         Verb::ConfigGet | Verb::ConfigSet | Verb::ConfigList => talk::config(verb, fields),
+        Verb::BackupCreate
+        | Verb::BackupList
+        | Verb::BackupVerify
+        | Verb::StoreShow
+        | Verb::StoreCompact => upkeep::command(verb, fields),
     };
     command.map(Asked::from)
 }

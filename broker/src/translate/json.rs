@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::command::{self, Asked, Asker};
 use super::fields::{Fields, body_key, wrong};
 use super::park::PARK_KEYS;
-use super::{Invalid, message, submit, view};
+use super::{Invalid, message, submit, upkeep, view};
 use crate::core::command::{Continued, Name, Push, Rejection, Reply, Stopped, TaskEvent};
 
 /// What a request asks whose subject is `$AC.API.` and the words of `verb`.
@@ -154,6 +154,7 @@ pub fn answer(outcome: &Result<Reply, Rejection>, names: &[Option<Name>]) -> Val
         Reply::Tokens(found) => view::tokens(found),
         Reply::Message(found) => message::answer(found),
         Reply::Config(views) => view::config(views),
+        Reply::Upkeep(found) => upkeep::answer(found),
         Reply::Holding(leases) => view::holding(leases),
         Reply::Identified { agent } => json!({ "agent": agent.as_str() }),
         Reply::Revoked { agent, tokens } => json!({ "agent": agent.as_str(), "tokens": tokens }),

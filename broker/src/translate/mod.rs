@@ -28,6 +28,7 @@ mod schedule;
 mod submit;
 mod talk;
 mod task;
+pub mod upkeep;
 pub mod view;
 pub mod words;
 mod worker;

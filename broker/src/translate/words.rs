@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{message, view};
+use super::{message, upkeep, view};
 use crate::core::command::{
     Continued, MessageReply, Offer, Push, Rejection, Reply, Stopped, TaskEvent,
 };
@@ -75,6 +75,7 @@ pub fn answer(out: &mut Vec<u8>, tag: &str, outcome: &Result<Reply, Rejection>) 
             found => return body(out, tag, &message::answer(found)),
         },
         Reply::Config(views) => return body(out, tag, &view::config(views)),
+        Reply::Upkeep(found) => return body(out, tag, &upkeep::answer(found)),
         Reply::Holding(leases) => return body(out, tag, &view::holding(leases)),
         Reply::Identified { agent } => write(&mut line, &[("agent", agent)]),
         Reply::Revoked { agent, tokens } => {

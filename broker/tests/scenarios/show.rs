@@ -198,6 +198,7 @@ pub(crate) fn outcome_text(outcome: &Result<Reply, Rejection>) -> String {
             | Reply::Identified { .. }
             | Reply::Revoked { .. }
             | Reply::Config(_)
+            | Reply::Upkeep(_)
             | Reply::Holding(_)
             | Reply::Message(_),
         ) => {

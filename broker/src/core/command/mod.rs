@@ -19,6 +19,7 @@ mod rejection;
 mod schedule;
 mod submit;
 mod token;
+mod upkeep;
 mod view;
 
 use std::sync::Arc;
@@ -41,6 +42,10 @@ pub use self::submit::{
     RateLimit, Spec, Start, Submit,
 };
 pub use self::token::{Issue, IssueToken, TokenDigest, TokenView};
+pub use self::upkeep::{
+    BackupView, CompactedTable, Compaction, StoreView, TableHealth, TableView, UpkeepCommand,
+    UpkeepReply,
+};
 pub use self::view::{
     AfterView, Answer, DeadReason, Failure, Progress, QuestionView, QueueCounts, QueueView,
     SessionView, State, TaskEvent, TaskView, Why,
@@ -247,6 +252,8 @@ pub enum Command {
     Config(ConfigCommand),
     /// Anything about messages from agent to agent.
     Message(Box<MessageCommand>),
+    /// Anything about backups and tables. Done beside the core.
+    Upkeep(UpkeepCommand),
     /// Cancel and forget the tasks of a queue that nobody holds.
     Purge {
         /// Which queue.
@@ -510,6 +517,8 @@ pub enum Reply {
     Holding(Vec<(TaskId, Generation)>),
     /// An answer about messages.
     Message(Box<MessageReply>),
+    /// An answer about backups and tables.
+    Upkeep(Box<UpkeepReply>),
     /// Nothing to say.
     Noted,
 }

@@ -165,6 +165,24 @@ pub enum Rejection {
         /// Which.
         agent: Name,
     },
+    /// There is no such backup.
+    #[error("there is no backup {name}; BACKUP LIST shows those that there are")]
+    NoBackup {
+        /// The name asked for.
+        name: Name,
+    },
+    /// There is no such table.
+    #[error("there is no table {table}; STORE SHOW shows those that there are")]
+    NoTable {
+        /// The name asked for.
+        table: Name,
+    },
+    /// A backup was not made, or is not what was made.
+    #[error("{reason}")]
+    BackupFailed {
+        /// What went wrong, as a sentence.
+        reason: Arc<str>,
+    },
     /// The token is not valid.
     #[error("the token is not valid")]
     NoToken,
@@ -291,6 +309,9 @@ impl Rejection {
             Rejection::NoChannel { .. } => "no_channel",
             Rejection::ChannelExists { .. } => "channel_exists",
             Rejection::NotPresent { .. } => "not_present",
+            Rejection::NoBackup { .. } => "no_backup",
+            Rejection::NoTable { .. } => "no_table",
+            Rejection::BackupFailed { .. } => "backup_failed",
             Rejection::NoToken => "no_token",
             Rejection::TokenInUse => "token_in_use",
             Rejection::LimitReached { .. } => "limit_reached",

@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 
 use crate::board::{Step, Stepped};
 use crate::core::command::PresenceEvent;
-use crate::http::{figures, task_view};
+use crate::http::handlers::unix_ms;
+use crate::http::{figures, task_view, upkeep};
 use crate::lookout::Sight;
 use crate::translate::{alert, message};
+use crate::upkeep::Notice;
 
 /// The events for a sight; one completion is two: the agent's word, and the queue's.
 pub(super) fn events(sight: &Sight) -> Vec<Value> {
@@ -26,9 +28,31 @@ pub(super) fn events(sight: &Sight) -> Vec<Value> {
             vec![json!({"type": "agent_left", "agent_id": agent.as_str()})]
         }
         Sight::Alert(change) => vec![alert::change(change, &figures::task_name)],
+        Sight::Upkeep(notice) => upkept(notice).into_iter().collect(),
         Sight::Acknowledged(rule) => {
             vec![json!({"type": "alert_acknowledged", "rule_id": rule.as_str()})]
         }
+    }
+}
+
+fn upkept(notice: &Notice) -> Option<Value> {
+    match notice {
+        Notice::BackedUp(view) => {
+            let tables: Vec<&str> = view.tables.iter().map(|table| table.table).collect();
+            Some(json!({"type": "backup_complete", "timestamp": unix_ms(),
+                "tables_backed_up": tables}))
+        }
+        Notice::Compacted(run) => {
+            let mut frame = upkeep::compaction(run);
+            frame["type"] = "compaction_complete".into();
+            Some(frame)
+        }
+        Notice::CompactionFailed(reason) => {
+            let (table, reason) = reason.split_once(": ").unwrap_or(("", reason));
+            Some(json!({"type": "compaction_failed", "timestamp": unix_ms(),
+                "failures": [{"table": table, "reason": reason}]}))
+        }
+        Notice::Backup(_) | Notice::BackupFailed(_) => None,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::core::command::{
 use crate::core::record::Shelf;
 use crate::http::error::reply;
 use crate::http::handlers::{present, unix_ms};
-use crate::http::{DurableCalls, HttpError, HttpState, figures, task_view};
+use crate::http::{DurableCalls, HttpError, HttpState, figures, task_view, upkeep};
 
 /// Tasks of a kind in one snapshot, the oldest ones: what fits on a screen.
 const TASKS_MAX: usize = 100;
@@ -67,7 +67,10 @@ async fn take<D: DurableCalls>(state: &HttpState<D>) -> Result<Value, HttpError>
     let facts = state.lookout.look(|board| board.facts(now_ms, silent_ms));
     let absent = digest.agents.iter().filter(|agent| is_absent(agent));
     let absent: Vec<&str> = absent.map(|agent| agent.agent.as_str()).collect();
-    let health = Health::of(&facts, &absent, state.mistakes.of_hour(now_ms), task_view::legacy_id);
+    let mut health =
+        Health::of(&facts, &absent, state.mistakes.of_hour(now_ms), task_view::legacy_id);
+    let stores = upkeep::summary(state).await;
+    health.conditions.extend(upkeep::conditions(state).await);
     let mut snapshot = json!({
         "uptime_ms": now_ms.saturating_sub(digest.started_ms),
         "timestamp": now_ms,
@@ -89,8 +92,8 @@ async fn take<D: DurableCalls>(state: &HttpState<D>) -> Result<Value, HttpError>
             "avg_completion_ms": digest.latency_of_hour.mean,
             "total_tokens_hour": 0,
         },
-        "dets_health": figures::stores(),
-        "compaction_history": [],
+        "compaction_history": stores["compaction_history"],
+        "dets_health": stores,
         "validation": state.mistakes.to_json(now_ms),
         "active_alerts": figures::active_alerts(state),
         "rate_limits": state.limits.to_json(),

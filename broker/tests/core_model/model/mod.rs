@@ -222,7 +222,8 @@ impl Model {
             | Command::ShowSchedule { .. }
             | Command::ListSchedules { .. }
             | Command::RemoveSchedule { .. }
-            | Command::List(_) => {
+            | Command::List(_)
+            | Command::Upkeep(_) => {
                 return Err("not asked for yet".into());
             }
             Command::Redrive { task, delay_ms } => self.redrive(*task, *delay_ms),

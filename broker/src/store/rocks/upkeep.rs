@@ -1,0 +1,151 @@
+//! RocksDB as a whole: copies of it, order in it, and reading all of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{CompactOptions, DB};
+
+use crate::core::command::TableView;
+
+use super::{
+    Cache, ColumnFamilyDescriptor, IteratorMode, Table, database_options, family, open_error,
+    record, recovery, table_options, write_error,
+};
+use crate::store::folder;
+use crate::store::watermark::Watermark;
+use crate::store::{Audit, Damage, StoreError, TableSize, Upkeep};
+
+/// Cache for reading all of a store once. 1 MiB: nothing is read twice.
+const AUDIT_CACHE_BYTES: usize = 1 << 20;
+
+/// Records between two looks at whether anybody wants the rest. 4,096: a few milliseconds.
+const LOOK_EVERY: u64 = 4_096;
+
+/// A store that is open.
+pub(super) struct RocksUpkeep {
+    pub(super) db: Arc<DB>,
+}
+
+impl Upkeep for RocksUpkeep {
+    fn checkpoint(&self, folder: &Path) -> Result<(), StoreError> {
+        // It writes what is in memory into tables first, so the copy has next to no log.
+        let checkpoint = Checkpoint::new(&self.db).map_err(|error| write_error(&error))?;
+        checkpoint.create_checkpoint(folder).map_err(|error| write_error(&error))
+    }
+
+    fn compact(&self, table: Table) -> Result<(), StoreError> {
+        let mut options = CompactOptions::default();
+        // Else the compactions that RocksDB makes by itself, and then the writers, would wait.
+        options.set_exclusive_manual_compaction(false);
+        let family = family(&self.db, table);
+        self.db.flush_cf(family).map_err(|error| write_error(&error))?;
+        self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
+        Ok(())
+    }
+
+    fn cancel(&self) {
+        self.db.cancel_all_background_work(false);
+    }
+
+    fn size(&self, table: Table) -> TableSize {
+        let family = family(&self.db, table);
+        // A property that cannot be had is a number that is not known.
+        let property = |name| self.db.property_int_value_cf(family, name).ok().flatten();
+        let bytes = property(rocksdb::properties::TOTAL_SST_FILES_SIZE).unwrap_or_default();
+        let files = self.db.live_files().unwrap_or_default();
+        let files = files.iter().filter(|file| file.column_family_name == table.name());
+        let (entries, deletions) = files.fold((0, 0), |(entries, deletions), file| {
+            (entries + file.num_entries, deletions + file.num_deletions)
+        });
+        // A deletion hides one other entry as a rule, and is none itself.
+        let useless = (2 * deletions).min(entries);
+        let left = bytes - (bytes as u128 * useless as u128 / entries.max(1) as u128) as u64;
+        let newest = property(rocksdb::properties::ESTIMATE_LIVE_DATA_SIZE).unwrap_or(bytes);
+        let records = property(rocksdb::properties::ESTIMATE_NUM_KEYS).unwrap_or_default();
+        TableSize { records, bytes, live_bytes: left.min(newest) }
+    }
+}
+
+/// Read every record of the store in `folder`, which no broker has open. Nothing in the folder
+/// changes. `go_on` hears now and then how many records were read, and may end it.
+///
+/// # Errors
+/// [`StoreError`] if the store does not open, was written by a younger broker, or `go_on` said no
+/// ([`StoreError::Read`]). Records that are damaged are no error here; they are counted.
+pub fn audit(folder: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Audit, StoreError> {
+    let replay = recovery::examine(folder, Watermark::beside(folder).noted())?;
+    let mut options = database_options(&replay);
+    options.create_if_missing(false);
+    options.create_missing_column_families(false);
+    let cache = Cache::new_lru_cache(AUDIT_CACHE_BYTES);
+    let there = DB::list_cf(&options, folder).map_err(|error| open_error(folder, &error))?;
+    let tables: Vec<Table> = Table::ALL
+        .into_iter()
+        .filter(|table| there.iter().any(|name| name == table.name()))
+        .collect();
+    let known = |name: &str| name == "default" || tables.iter().any(|table| table.name() == name);
+    if let Some(unknown) = there.iter().find(|name| !known(name)) {
+        let reason = format!("this broker knows no table {unknown}; use a newer one").into();
+        return Err(StoreError::Open { folder: folder.to_owned(), reason });
+    }
+    let opened = tables
+        .iter()
+        .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(*table, &cache)));
+    let db = DB::open_cf_descriptors_read_only(&options, folder, opened, false)
+        .map_err(|error| open_error(folder, &error))?;
+    let mut audit = Audit { sequence: db.latest_sequence_number(), ..Audit::default() };
+    let files = db.live_files().map_err(|error| open_error(folder, &error))?;
+    let mut read = 0;
+    for table in tables {
+        let mut records = 0;
+        for entry in db.iterator_cf(family(&db, table), IteratorMode::Start) {
+            let (key, value) = match entry {
+                Ok(entry) => entry,
+                // What is behind it cannot be had either.
+                Err(error) => {
+                    let reason = error.to_string().into();
+                    audit.note(Damage { table: table.name(), key: None, reason });
+                    break;
+                }
+            };
+            match record::check(table, &key, &value) {
+                Ok(()) => {}
+                Err(StoreError::Damaged { reason, .. }) => {
+                    let key = Some(record::hex(&key));
+                    audit.note(Damage { table: table.name(), key, reason });
+                }
+                Err(error) => return Err(error),
+            }
+            (records, read) = (records + 1, read + 1);
+            if read % LOOK_EVERY == 0 && !go_on(read) {
+                return Err(StoreError::Read { reason: "nobody wants the rest".into() });
+            }
+        }
+        let files = files.iter().filter(|file| file.column_family_name == table.name());
+        let bytes = files.map(|file| file.size as u64).sum();
+        audit.tables.push(TableView { table: table.name(), records, bytes });
+    }
+    Ok(audit)
+}
+
+/// [`audit`] of the store in `folder`, unless a broker has it open.
+///
+/// # Errors
+/// As [`audit`], and [`StoreError::Locked`].
+pub fn audit_closed(
+    folder: &Path,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> Result<Audit, StoreError> {
+    if !folder.is_dir() {
+        let reason = "there is no such folder".into();
+        return Err(StoreError::Open { folder: folder.to_owned(), reason });
+    }
+    let _lock = folder::enter(folder)?;
+    audit(folder, go_on)
+}
+
+/// Note in `folder`, a copy of a store, that it holds everything up to `sequence`.
+pub fn note_synced(folder: &Path, sequence: u64) {
+    Watermark::beside(folder).note_first(sequence);
+}
