@@ -479,7 +479,7 @@ impl Voice for Doors {
     }
 
     fn unreadable(&mut self, task: TaskId, error: &StoreError) {
-        tracing::error!(task = task.0, %error, "a task cannot be offered because its payload cannot be read");
+        tracing::error!(task_id = task.0, %error, "a task cannot be offered because its payload cannot be read");
     }
 
     fn flush(&mut self) {

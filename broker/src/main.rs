@@ -57,9 +57,10 @@ fn serve(args: &ServeArgs) -> ExitCode {
         let _ = io::stdout().lock().write_all(loaded.to_toml().as_bytes());
         return ExitCode::SUCCESS;
     }
-    if let Err(error) = logging::start(args.log, &args.log_level) {
-        return complain(&error, 2);
-    }
+    let log = match logging::start(args.log, &args.log_level) {
+        Ok(log) => log,
+        Err(error) => return complain(&error, 2),
+    };
     // A broken invariant of our own: stop, and recover from the store. A thread that went on
     // without its neighbour would only hide it.
     let say = std::panic::take_hook();
@@ -67,7 +68,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
         say(panic);
         std::process::abort();
     }));
-    match server::run(&loaded.config) {
+    match server::run(&loaded.config, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error, 1),
     }

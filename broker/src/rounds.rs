@@ -1,5 +1,6 @@
 //! Rounds: what is looked at again and again while the broker runs. How many tasks wait, once a
-//! minute, and whether anything is wrong, as often as the thresholds say.
+//! minute, and whether anything is wrong, as often as the thresholds say; and which log lines were
+//! too many.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::core::command::{Command, ConfigCommand, Name, Reply};
 use crate::durable::Durable;
+use crate::logging::{LeftOut, Log};
 use crate::routing::{Dispatch, EVENT_PREFIX, Router};
 use crate::translate::alert;
 
@@ -23,7 +25,7 @@ const CHECK_EVERY_MIN: Duration = Duration::from_millis(100);
 const CHECK_EVERY_MAX: Duration = Duration::from_secs(3_600);
 
 /// Go round for ever. What an alert does is published under `$AC.EVENT.ALERT`.
-pub async fn go(durable: Durable, router: Arc<Router>) {
+pub async fn go(durable: Durable, router: Arc<Router>, log: Log) {
     let mut dispatch = Dispatch::new(router);
     let (mut sampled, mut checked) = (Instant::now(), Instant::now());
     loop {
@@ -37,6 +39,14 @@ pub async fn go(durable: Durable, router: Arc<Router>) {
             sampled = now;
             let queued = durable.figures().queued.iter().sum();
             durable.lookout().look(|board| board.sample(queued));
+            for LeftOut { module, line, lines } in log.left_out() {
+                tracing::warn!(
+                    of = module,
+                    at = line,
+                    lines,
+                    "log lines were left out because there were many like them"
+                );
+            }
         }
         if now >= check_at {
             checked = now;

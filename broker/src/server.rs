@@ -22,6 +22,7 @@ use crate::core::command::{Command, Rejection, Reply, SessionId};
 use crate::core::limits::CoreConfig;
 use crate::durable::{Durable, PushTo};
 use crate::http::{self, DurableCalls, HttpSettings, HttpState, RateLimits};
+use crate::logging::Log;
 use crate::metrics::{Metrics, Reading};
 use crate::net::{
     Budget, Clock, Listener, OutletLimits, Registry, WorkerHandle, descriptors_for_connections,
@@ -107,7 +108,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// [`ServeError`]; the process should exit with a code that is not 0.
-pub fn run(config: &Config) -> Result<(), ServeError> {
+pub fn run(config: &Config, log: &Log) -> Result<(), ServeError> {
     // Whatever the broker makes is for its own user, also in a folder that others may enter.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let (operator, new_token) = Operator::open(&config.data_dir)?;
@@ -115,7 +116,8 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
     let router = Arc::new(Router::new());
     let durable = Durable::start(core_config(config), store, Arc::clone(&router), config.upkeep())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(config, operator, new_token, router, durable.clone()));
+    let outcome =
+        runtime.block_on(serve(config, log, operator, new_token, router, durable.clone()));
     if !matches!(outcome, Err(ServeError::StoreHangs)) {
         durable.stop();
     }
@@ -126,6 +128,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
 
 async fn serve(
     config: &Config,
+    log: &Log,
     operator: Operator,
     new_token: Option<String>,
     router: Arc<Router>,
@@ -167,10 +170,11 @@ async fn serve(
             let (context, registry) = (Arc::clone(&context), Arc::clone(&registry));
             Arc::new(move || context.metrics.to_text(&readings(&context, &registry)))
         },
+        log: log.clone(),
         settings: HttpSettings::from(config),
     };
     let http_door = tokio::spawn(http::serve(http_socket, http_state, http_stops));
-    tokio::spawn(rounds::go(durable.clone(), Arc::clone(&router)));
+    tokio::spawn(rounds::go(durable.clone(), Arc::clone(&router), log.clone()));
 
     if let Some(path) = &config.ports_file {
         ports_file::write(path, &addresses)

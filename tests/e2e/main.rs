@@ -9,6 +9,7 @@ mod descriptors;
 mod http;
 mod import;
 mod lifecycle;
+mod log;
 mod messages;
 mod rates;
 mod settings;

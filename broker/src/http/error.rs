@@ -37,6 +37,8 @@ pub(super) enum HttpError {
     AlertNotFound,
     /// No such table.
     UnknownTable(String),
+    /// No level of log lines, and those that there are.
+    InvalidLevel(&'static [&'static str]),
     /// A valid token, and not of the agent whom the path is about.
     NotOwner,
     /// No token, or one that opens nothing, where it could stand in the query as well.
@@ -141,6 +143,10 @@ impl IntoResponse for HttpError {
             HttpError::UnknownTable(table) => {
                 let body = json!({"error": "unknown_table", "table": table});
                 reply(StatusCode::NOT_FOUND, &body)
+            }
+            HttpError::InvalidLevel(valid) => {
+                let body = json!({"error": "invalid_level", "valid": valid});
+                reply(StatusCode::UNPROCESSABLE_ENTITY, &body)
             }
             HttpError::AlertNotFound => {
                 reply(StatusCode::NOT_FOUND, &json!({"error": "alert_not_found"}))

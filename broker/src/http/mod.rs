@@ -26,6 +26,7 @@ mod figures;
 mod form;
 mod handlers;
 mod limits;
+mod log_level;
 mod messages;
 mod patience;
 mod post_body;
@@ -52,6 +53,7 @@ use crate::commit::Figures;
 use crate::config::Config;
 use crate::core::command::{Command, Name, Rejection, Reply, SessionId};
 use crate::durable::PushTo;
+use crate::logging::Log;
 use crate::lookout::Lookout;
 
 pub use agent::{Cooldowns, Mistakes};
@@ -143,6 +145,8 @@ pub struct HttpState<D> {
     pub agents_connected: Arc<dyn Fn() -> usize + Send + Sync>,
     /// What is counted, in the text format of Prometheus.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Where log lines go.
+    pub log: Log,
     /// The settings.
     pub settings: HttpSettings,
 }
@@ -211,6 +215,7 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/api/admin/backup", post(upkeep::create))
         .route("/api/admin/backups", get(upkeep::list))
         .route("/api/admin/backups/{id}/verify", post(upkeep::verify))
+        .route("/api/admin/log-level", put(log_level::set))
         .route("/api/admin/dets-health", get(upkeep::health))
         .route("/api/admin/store-health", get(upkeep::health))
         .route("/api/admin/compact", post(upkeep::compact))

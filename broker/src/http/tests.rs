@@ -171,6 +171,7 @@ impl Server {
             figures: Arc::new(Figures::default),
             agents_connected: Arc::new(|| 3),
             metrics: Arc::new(|| "agentcom_up 1\n".to_owned()),
+            log: Log::silent(),
             settings,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
