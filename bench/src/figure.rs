@@ -78,6 +78,13 @@ impl Spread {
     }
 }
 
+/// The value that the part `share` of all values does not exceed; `None` if there are none.
+pub fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let place = (values.len() as f64 * share).ceil() as usize;
+    values.get(place.saturating_sub(1)).copied()
+}
+
 /// How much the second of two values grows with the first: the slope of the line with the least
 /// squares of distances. Not a number if all first values are the same.
 pub fn slope(points: &[(f64, f64)]) -> f64 {
@@ -93,6 +100,15 @@ pub fn slope(points: &[(f64, f64)]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantile_is_a_value_that_was_seen() {
+        let mut values: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(quantile(&mut values, 0.99), Some(198.0));
+        assert_eq!(quantile(&mut values, 0.5), Some(100.0));
+        assert_eq!(quantile(&mut [7.0], 0.99), Some(7.0));
+        assert_eq!(quantile(&mut [], 0.5), None);
+    }
 
     #[test]
     fn the_teeth_of_a_saw_have_the_slope_of_its_blade() {

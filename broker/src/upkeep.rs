@@ -176,7 +176,10 @@ impl Handle {
         };
         let (mut caretaker, mut clerk) = (keeper(), keeper());
         let (long, jobs) = sync_channel(WAITING_MAX);
-        let work = move || caretaker.go_round(&jobs, &records);
+        let work = move || {
+            step_back();
+            caretaker.go_round(&jobs, &records);
+        };
         let (quick, jobs) = sync_channel(WAITING_MAX);
         let look = move || {
             while let Ok(Job::Do(request, command)) = jobs.recv() {
@@ -230,6 +233,13 @@ impl Handle {
             let _ = thread.join();
         }
     }
+}
+
+/// Let this thread wait for all others where processors are short: it gets a tenth of what each of
+/// them gets. Where that is not allowed, it is a thread like the others.
+fn step_back() {
+    const NICENESS: i32 = 10;
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
 }
 
 const STOPPING: &str = "the broker is stopping";

@@ -19,7 +19,7 @@ pub const BODY_BYTES: usize = 64;
 /// Who puts the tasks in and takes them out.
 const SIZE: Size = Size { connections: 4, rounds: 64 };
 /// Who works beside a backlog.
-const WORKERS: Size = Size { connections: 16, rounds: 1 };
+pub const WORKERS: Size = Size { connections: 16, rounds: 1 };
 /// Length of one look at either server: short beside the moods of a shared disk, and far below
 /// the 10 s after which an offer is withdrawn.
 const TURN: Duration = Duration::from_millis(100);

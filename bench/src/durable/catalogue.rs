@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::backlog;
+use super::backup;
 use super::churn;
 use super::crew::{Course, Size};
 use super::goal::{Goal, Measure};
@@ -26,6 +27,8 @@ pub enum Work {
     Backlog,
     /// Tasks that come and go for a long time.
     Churn,
+    /// Cycles while backups are made and while none are.
+    BesideBackup,
 }
 
 /// One row of the table.
@@ -72,6 +75,7 @@ impl Scenario {
             }
             Work::Backlog => backlog::run(&mut server, language, plan)?,
             Work::Churn => churn::run(&server, language, plan)?,
+            Work::BesideBackup => backup::run(&server, language, plan)?,
         };
         Ok((server.version().to_owned(), figures))
     }
@@ -226,6 +230,14 @@ pub const CATALOGUE: &[Scenario] = &[
         work: Work::Churn,
         peers: &[JETSTREAM_UNSYNCED, REDIS_UNSYNCED, Peer::AgentCom],
         goals: &[at_most(churn::GROWTH, GROWTH_MAX, GROWTH_MAX)],
+        rounds_max: 3,
+    },
+    Scenario {
+        name: "cycle-backup",
+        about: "submit, take, complete, 64 B, 16 workers, while a backup is made of tasks that wait",
+        work: Work::BesideBackup,
+        peers: &[Peer::AgentCom],
+        goals: &[],
         rounds_max: 3,
     },
 ];
