@@ -197,11 +197,21 @@ impl Durable {
             Some((plant, settings)) => {
                 let commits = commit.clone();
                 let voice = || Box::new(doors(Arc::clone(&router))) as Box<dyn Voice>;
-                upkeep::Handle::start(plant, settings, move || commits.figures().records, voice)
+                let core = commit.clone();
+                let records = move || commits.figures().records;
+                let tell_core =
+                    move |command| core.send(Request { id: RequestId::NOBODY, command }).is_ok();
+                upkeep::Handle::start(plant, settings, records, tell_core, voice)
             }
             None => upkeep::Handle::idle(),
         };
         Ok(Durable { commit, reads, upkeep, waiting, lookout, keyring })
+    }
+
+    /// Free bytes of the disk, and whether they are too few; `None` without a disk.
+    #[must_use]
+    pub fn disk(&self) -> Option<(u64, bool)> {
+        self.upkeep.disk()
     }
 
     /// Hand in a command of a connection. The answer goes to `reply_to`; what is pushed because of

@@ -34,6 +34,7 @@ use crate::routing::Router;
 use crate::session::{Auth, Context, LameDuck, Timeouts};
 use crate::store::StoreError;
 use crate::store::rocks::RocksStore;
+use crate::upkeep;
 use agentcom_protocol::{Extension, Limits, ServerInfo, binary};
 
 /// Why the broker could not start, or had to stop. The text is for the operator.
@@ -112,6 +113,7 @@ pub fn run(config: &Config, log: &Log) -> Result<(), ServeError> {
     // Whatever the broker makes is for its own user, also in a folder that others may enter.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let (operator, new_token) = Operator::open(&config.data_dir)?;
+    upkeep::make_room(&config.data_dir, config.disk());
     let store = RocksStore::open(config.data_dir.join("store"))?;
     let router = Arc::new(Router::new());
     let durable = Durable::start(core_config(config), store, Arc::clone(&router), config.upkeep())?;
@@ -336,7 +338,10 @@ fn readings(context: &Context, registry: &Registry) -> Vec<Reading> {
     let gauge = |name, meaning, value| Reading { kind: "gauge", name, meaning, value };
     let counter = |name, meaning, value| Reading { kind: "counter", name, meaning, value };
     let pending = registry.all().iter().map(|outlet| outlet.pending_bytes()).sum();
+    let (free_bytes, is_scarce) = context.durable.disk().unwrap_or_default();
     vec![
+        gauge("disk_free_bytes", "bytes that are free on the disk of the data folder", free_bytes),
+        gauge("disk_scarce", "1 while new work is refused because of that", is_scarce.into()),
         gauge("connections", "clients connected over TCP", count(registry.len())),
         gauge("subscriptions", "subscriptions of all clients", count(context.router.len())),
         gauge("pending_bytes", "bytes that wait for slow receivers", count(pending)),

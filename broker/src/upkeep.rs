@@ -1,18 +1,19 @@
-//! Looks after everything that is kept, beside the commit loop: backups, room, and when it is time
-//! for either. What is long is done by one thread, one thing after another; what is quick by
+//! Looks after everything that is kept, beside the commit loop: backups, order in the tables, when
+//! it is time for either, and whether there is room. What is long is done by one thread, one thing after another; what is quick by
 //! another one, so that nobody waits for a backup to learn of the others.
 
 mod archive;
 mod error;
 mod folder_name;
 mod restore;
+mod room;
 mod schedule;
 mod sums;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -22,12 +23,14 @@ use parking_lot::Mutex;
 pub use self::archive::{Archive, GoOn};
 pub use self::error::BackupError;
 pub use self::restore::{Restored, restore};
+use self::room::Room;
+pub use self::room::{DiskSettings, make_room};
 use self::schedule::Schedule;
 use crate::commit::clock::unix_ms;
 use crate::commit::turn::Voice;
 use crate::core::command::{
-    CompactedTable, Compaction, Rejection, Reply, RequestId, StoreView, TableHealth, TableView,
-    UpkeepCommand, UpkeepReply,
+    Command, CompactedTable, Compaction, Rejection, Reply, RequestId, Scarcity, StoreView,
+    TableHealth, TableView, UpkeepCommand, UpkeepReply,
 };
 use crate::store::record::Table;
 use crate::store::{StoreError, TableSize, Upkeep};
@@ -70,6 +73,8 @@ pub struct Settings {
     pub backup_every: Duration,
     /// Time of day (UTC) of the compaction; `None`: never by itself.
     pub compact_at: Option<Duration>,
+    /// How much room there should be.
+    pub disk: DiskSettings,
 }
 
 /// Where backups are unless another folder is named.
@@ -125,6 +130,8 @@ pub enum Notice {
     Compacted(Compaction),
     /// Tables were not compacted.
     CompactionFailed(Arc<str>),
+    /// Room became scarce, or is not any more.
+    Room(Option<Scarcity>),
 }
 
 /// A handle to the threads; clones are the same threads.
@@ -137,8 +144,16 @@ struct Shared {
     long: SyncSender<Job>,
     quick: SyncSender<Job>,
     is_over: Arc<AtomicBool>,
+    disk: Arc<DiskSeen>,
     plant: Arc<dyn Upkeep>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The disk, when it was last looked at.
+#[derive(Debug, Default)]
+struct DiskSeen {
+    free_bytes: AtomicU64,
+    is_scarce: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -154,7 +169,8 @@ impl Handle {
         Handle { shared: None }
     }
 
-    /// Start the threads. They end with [`Handle::stop`]. `records` counts what the broker writes.
+    /// Start the threads. They end with [`Handle::stop`]. `records` counts what the broker writes;
+    /// `command` hands something to the core, if it can be taken in now.
     ///
     /// # Panics
     /// If the operating system gives no thread.
@@ -162,6 +178,7 @@ impl Handle {
         plant: Arc<dyn Upkeep>,
         settings: Settings,
         records: impl Fn() -> u64 + Send + 'static,
+        command: impl Fn(Command) -> bool + Send + 'static,
         voice: impl Fn() -> Box<dyn Voice>,
     ) -> Handle {
         let is_over = Arc::new(AtomicBool::new(false));
@@ -181,18 +198,16 @@ impl Handle {
             caretaker.go_round(&jobs, &records);
         };
         let (quick, jobs) = sync_channel(WAITING_MAX);
-        let look = move || {
-            while let Ok(Job::Do(request, command)) = jobs.recv() {
-                clerk.answer(request, command);
-            }
-        };
+        let disk = Arc::<DiskSeen>::default();
+        let seen = Arc::clone(&disk);
+        let look = move || clerk.stand_by(&jobs, &command, &seen);
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let threads = vec![
             named("upkeep").spawn(work).expect("the operating system gives a thread at start"),
             named("upkeep-look").spawn(look).expect("the operating system gives a thread at start"),
         ];
         let threads = Mutex::new(threads);
-        Handle { shared: Some(Arc::new(Shared { long, quick, is_over, plant, threads })) }
+        Handle { shared: Some(Arc::new(Shared { long, quick, is_over, disk, plant, threads })) }
     }
 
     /// Hand in a request. It is answered through the voice.
@@ -212,6 +227,14 @@ impl Handle {
             TrySendError::Full(_) => Rejection::Busy { requests: WAITING_MAX, bytes: 0 },
             TrySendError::Disconnected(_) => unavailable(STOPPING),
         })
+    }
+
+    /// Free bytes of the disk, and whether they are too few; `None` without a disk.
+    #[must_use]
+    pub fn disk(&self) -> Option<(u64, bool)> {
+        let disk = &self.shared.as_ref()?.disk;
+        let is_scarce = disk.is_scarce.load(Ordering::Relaxed);
+        Some((disk.free_bytes.load(Ordering::Relaxed), is_scarce))
     }
 
     /// Give up what is under way, decline what waits, and return when the threads have let go of
@@ -288,6 +311,44 @@ impl Keeper {
                 schedule.compacted_ms = now_ms;
                 // Told and logged there.
                 let _ = self.compact(&Table::ALL, FRAGMENTATION_MIN);
+            }
+        }
+    }
+
+    /// Answer what is quick, and look after the room meanwhile.
+    fn stand_by(
+        &mut self,
+        jobs: &Receiver<Job>,
+        tell_core: &dyn Fn(Command) -> bool,
+        seen: &DiskSeen,
+    ) {
+        let Settings { data_dir, disk, .. } = self.settings.clone();
+        let mut room = Room::new(data_dir, disk);
+        // What the core knows; nothing at first, so it is told at once if there is no room.
+        let mut told = None;
+        loop {
+            let (scarcity, is_news) = room.look();
+            seen.free_bytes.store(room.free_bytes(), Ordering::Relaxed);
+            seen.is_scarce.store(scarcity.is_some(), Ordering::Relaxed);
+            // How much is free changes all the time, and is worth a word only if it matters.
+            if told.is_some() != scarcity.is_some() && tell_core(Command::Room(scarcity)) {
+                told = scarcity;
+            }
+            if is_news {
+                match scarcity {
+                    Some(Scarcity { free_bytes, free_bytes_min }) => tracing::error!(
+                        free_bytes,
+                        free_bytes_min,
+                        "the disk is almost full: new tasks and messages are refused until there is room"
+                    ),
+                    None => tracing::info!("there is room on the disk again"),
+                }
+                self.tell(&Notice::Room(scarcity));
+            }
+            match jobs.recv_timeout(LOOK_EVERY) {
+                Ok(Job::Do(request, command)) => self.answer(request, command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }

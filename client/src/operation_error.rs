@@ -175,7 +175,7 @@ macro_rules! operation_error {
                     "not_supported" | "unknown_verb" => $kind::NotSupported,
                     "denied" => $kind::Denied,
                     "busy" => $kind::Busy,
-                    "unavailable" | "unreadable" => $kind::Unavailable,
+                    "unavailable" | "unreadable" | "no_room" => $kind::Unavailable,
                     "uncertain" => $kind::Uncertain,
                     _ => $kind::Declined { code },
                 }
@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(declined::<DeadErrorKind>("terminal"), DeadErrorKind::NotDead);
         assert_eq!(declined::<SettleErrorKind>("not_attached"), SettleErrorKind::NotOwner);
         assert_eq!(declined::<QueueErrorKind>("no_queue"), QueueErrorKind::NoQueue);
-        for code in ["unavailable", "unreadable"] {
+        for code in ["unavailable", "unreadable", "no_room"] {
             assert_eq!(declined::<LeaseErrorKind>(code), LeaseErrorKind::Unavailable, "{code}");
         }
     }

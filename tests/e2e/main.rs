@@ -6,6 +6,7 @@ mod client;
 mod command_line;
 mod crash;
 mod descriptors;
+mod disk;
 mod http;
 mod import;
 mod lifecycle;

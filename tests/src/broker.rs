@@ -80,6 +80,12 @@ impl Broker {
         self.folder.path()
     }
 
+    /// The broker's own folder.
+    pub fn data(&self) -> PathBuf {
+        let folder = self.options.small_disk.as_ref().map(|disk| disk.path());
+        folder.unwrap_or_else(|| self.folder().to_owned()).join("data")
+    }
+
     /// A connection that has sent nothing and read the INFO.
     #[track_caller]
     pub fn connect_raw(&self) -> Wire {
@@ -97,7 +103,7 @@ impl Broker {
     /// The token that opens the HTTP door where no credentials are configured.
     #[track_caller]
     pub fn operator_token(&self) -> String {
-        let file = self.folder().join("data").join("operator.token");
+        let file = self.data().join("operator.token");
         let token = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
         token.trim_end().to_owned()
     }
@@ -214,7 +220,12 @@ fn serve(options: &Options, folder: &Path, listen: SocketAddr, ports_file: &Path
         // Who ignores the signal gets an error from the write instead.
         limits.push(format!("trap '' XFSZ && ulimit -f {blocks}"));
     }
-    let mut command = if limits.is_empty() {
+    let mut command = if let Some(disk) = &options.small_disk {
+        let [program, arguments @ ..] = disk.enter();
+        let mut command = Command::new(program);
+        command.args(arguments).arg(agentcom());
+        command
+    } else if limits.is_empty() {
         Command::new(agentcom())
     } else {
         let script = format!("{} && exec \"$0\" \"$@\"", limits.join(" && "));
@@ -225,7 +236,8 @@ fn serve(options: &Options, folder: &Path, listen: SocketAddr, ports_file: &Path
     command.arg("serve");
     command.arg("--listen").arg(listen.to_string());
     command.args(["--http-listen", "127.0.0.1:0"]);
-    command.arg("--data-dir").arg(folder.join("data"));
+    let disk = options.small_disk.as_ref().map(|disk| disk.inner());
+    command.arg("--data-dir").arg(disk.as_deref().unwrap_or(folder).join("data"));
     command.arg("--ports-file").arg(ports_file);
     let config = options.to_toml();
     if !config.is_empty() {

@@ -35,6 +35,7 @@
 
 mod broker;
 mod command_line;
+mod disk;
 pub mod frames;
 mod http;
 mod options;
@@ -46,6 +47,7 @@ mod wire;
 
 pub use broker::{Broker, Refusal};
 pub use command_line::Said;
+pub use disk::SmallDisk;
 pub use frames::Frames;
 pub use http::Answer;
 pub use options::{Options, User};

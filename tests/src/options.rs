@@ -1,6 +1,9 @@
 //! What a test may configure. `to_toml` writes it for our broker, `oracle.rs` for nats-server.
 
 use std::fmt::Write;
+use std::sync::Arc;
+
+use crate::disk::SmallDisk;
 
 /// Settings that differ from the defaults.
 #[derive(Clone, Debug, Default)]
@@ -9,6 +12,8 @@ pub struct Options {
     pub(crate) timeouts: Vec<(&'static str, u64)>,
     pub(crate) tasks: Vec<(&'static str, u64)>,
     pub(crate) backups: Vec<(&'static str, u64)>,
+    pub(crate) disk: Vec<(&'static str, u64)>,
+    pub(crate) small_disk: Option<Arc<SmallDisk>>,
     pub(crate) descriptors: Option<u32>,
     pub(crate) file_blocks: Option<u32>,
     pub(crate) token: Option<&'static str>,
@@ -58,6 +63,19 @@ impl Options {
         self
     }
 
+    /// Set `key` of the section `[disk]`. Unless something is set there, no room is held in reserve:
+    /// it would be for every test.
+    pub fn disk(mut self, key: &'static str, value: u64) -> Self {
+        self.disk.push((key, value));
+        self
+    }
+
+    /// Keep the data on `disk`.
+    pub fn on(mut self, disk: &Arc<SmallDisk>) -> Self {
+        self.small_disk = Some(Arc::clone(disk));
+        self
+    }
+
     /// Let the process open at most `descriptors` files and sockets.
     pub fn descriptors(mut self, descriptors: u32) -> Self {
         self.descriptors = Some(descriptors);
@@ -97,11 +115,13 @@ impl Options {
 
     pub(crate) fn to_toml(&self) -> String {
         let mut text = String::new();
+        let no_reserve = vec![("reserve_bytes", 0)];
         let sections = [
             ("limits", &self.limits),
             ("timeouts", &self.timeouts),
             ("tasks", &self.tasks),
             ("backup", &self.backups),
+            ("disk", if self.disk.is_empty() { &no_reserve } else { &self.disk }),
         ];
         for (section, settings) in sections {
             if !settings.is_empty() {

@@ -59,6 +59,10 @@ pub fn occupied_bytes(folder: &Path) -> Result<u64> {
             let entry = entry?;
             // A server deletes files as it pleases.
             let Ok(metadata) = entry.metadata() else { continue };
+            // What our broker holds in reserve is room, not tasks.
+            if entry.file_name() == "reserve" {
+                continue;
+            }
             if metadata.is_dir() {
                 folders.push(entry.path());
             } else {

@@ -95,9 +95,6 @@ const TURN_SHOWN_BYTES_MAX: usize = 16 << 20;
 /// Tasks that one turn forgets. 1,000: some milliseconds of work.
 const TURN_RETIRED_MAX: usize = 1_000;
 
-/// Who asks when the broker asks itself.
-const NOBODY: RequestId = RequestId(u64::MAX);
-
 /// What a turn has gathered.
 #[derive(Default)]
 struct Batch {
@@ -310,7 +307,7 @@ impl<S: Store, O: Voice> Committer<S, O> {
                 // What ended in this very turn is not in the store yet.
                 let next_ms = next_ms.into_iter().chain(self.batch.expiries()).min();
                 let command = Command::Retire { tasks, next_ms };
-                self.take(Request { id: NOBODY, command }, now);
+                self.take(Request { id: RequestId::NOBODY, command }, now);
             }
             Err(error) => {
                 self.unreadable(&error);
@@ -352,7 +349,7 @@ impl<S: Store, O: Voice> Committer<S, O> {
                 Effect::Persist(_) | Effect::Retire { .. } => {
                     unreachable!("records and tasks to forget were gathered apart")
                 }
-                Effect::Reply { request: NOBODY, .. } => {}
+                Effect::Reply { request: RequestId::NOBODY, .. } => {}
                 Effect::Reply { request, outcome } => {
                     let outcome = self.with_bodies(outcome);
                     self.voice.reply(request, outcome);

@@ -38,7 +38,7 @@ pub use origin::Origin;
 pub use rates::Rates;
 pub use tasks::Tasks;
 pub use timeouts::Timeouts;
-pub use upkeep::{Backup, Compaction, TimeOfDay};
+pub use upkeep::{Backup, Compaction, Disk, TimeOfDay};
 
 use setting::{Raw, Setting, settings};
 
@@ -79,13 +79,15 @@ settings! {
             backup: Backup,
             /// `[compaction]`
             compaction: Compaction,
+            /// `[disk]`
+            disk: Disk,
         }
     }
 }
 
 /// The tables that a file may have.
-const SECTIONS: [&str; 8] =
-    ["limits", "timeouts", "tasks", "auth", "legacy", "rates", "backup", "compaction"];
+const SECTIONS: [&str; 9] =
+    ["limits", "timeouts", "tasks", "auth", "legacy", "rates", "backup", "compaction", "disk"];
 
 /// A configuration, and where each of its values came from.
 #[derive(Clone, Debug, Default)]
@@ -216,6 +218,7 @@ fn all() -> impl Iterator<Item = &'static Setting> + Clone {
         Rates::SETTINGS,
         Backup::SETTINGS,
         Compaction::SETTINGS,
+        Disk::SETTINGS,
     ]
     .into_iter()
     .flatten()

@@ -1,4 +1,4 @@
-//! `[backup]` and `[compaction]`: what is done by itself with everything that is kept.
+//! `[backup]`, `[compaction]` and `[disk]`: what is done by itself with everything that is kept.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,6 +36,22 @@ settings! {
         /// Time of day, in UTC; up to six hours later if the broker is busy then. 03:00: the quiet
         /// hours of most. None: only when somebody asks for it.
         "at" at: TimeOfDay = TimeOfDay(Some(Duration::from_secs(3 * 3_600)));
+    }
+}
+
+settings! {
+    config => config.disk, keys "disk.";
+    /// Room on the disk of the data folder.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Disk {
+        /// Below so many free bytes new tasks and messages are refused, and what is under way goes
+        /// on. 256 MiB: the log and the tables that are written from memory, twice. 0: they are
+        /// taken in until a write fails, which stops the broker.
+        "free_bytes_min" free_bytes_min: usize = 256 << 20, in 0..=1 << 50;
+        /// Size of the file `reserve` in the data folder, which is deleted when nothing else is
+        /// left, so that a broker can start on a full disk and running tasks can end. 128 MiB: the
+        /// log and its tables. 0: no such file.
+        "reserve_bytes" reserve_bytes: usize = 128 << 20, in 0..=1 << 50;
     }
 }
 
@@ -79,6 +95,16 @@ impl Config {
             keep: self.backup.keep,
             backup_every: self.backup.every,
             compact_at: self.compaction.at.0,
+            disk: self.disk(),
+        }
+    }
+
+    /// How much room there should be.
+    #[must_use]
+    pub fn disk(&self) -> upkeep::DiskSettings {
+        upkeep::DiskSettings {
+            free_bytes_min: self.disk.free_bytes_min as u64,
+            reserve_bytes: self.disk.reserve_bytes as u64,
         }
     }
 

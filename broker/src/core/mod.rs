@@ -79,7 +79,7 @@ use self::backlog::{Backlog, LaneId};
 use self::channel::Channels;
 use self::command::{
     Action, Command, Effect, Epoch, MessageId, Name, Now, Progress, Push, QueueCounts, Rejection,
-    Reply, Request, RequestId, SessionId, State, TaskEvent, TaskId, Tick, TokenDigest,
+    Reply, Request, RequestId, Scarcity, SessionId, State, TaskEvent, TaskId, Tick, TokenDigest,
 };
 use self::config::Shared;
 use self::deadlines::Deadlines;
@@ -115,6 +115,8 @@ const EVENTS_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug)]
 pub struct Core {
     config: CoreConfig,
+    /// The disk is almost full.
+    scarcity: Option<Scarcity>,
     /// Open tasks only.
     tasks: Tasks,
     specs: Specs,
@@ -176,6 +178,7 @@ impl Core {
     pub fn new(config: CoreConfig) -> Core {
         Core {
             config,
+            scarcity: None,
             tasks: Tasks::default(),
             specs: Specs::default(),
             queues: Queues::default(),
@@ -374,6 +377,10 @@ impl Core {
             Command::Redrive { task, delay_ms } => self.redrive(task, delay_ms, rows, now),
             Command::Discard { task } => self.discard(task, rows, now),
             Command::Retire { tasks, next_ms } => Ok(self.retire(&tasks, next_ms, rows, now)),
+            Command::Room(scarcity) => {
+                self.scarcity = scarcity;
+                Ok(Reply::Noted)
+            }
             Command::Attach(attach) => self.attach(attach, now),
             Command::Leave { session } => {
                 self.leave(session, now);

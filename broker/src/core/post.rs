@@ -99,6 +99,7 @@ impl Core {
     }
 
     fn post(&mut self, post: Post, now: Now) -> Result<MessageReply, Rejection> {
+        self.check_disk()?;
         let mut channel_seq = 0;
         match &post.to {
             Destination::Channel(channel) => {

@@ -134,7 +134,7 @@ impl Core {
             dedup: None,
             after: Vec::new(),
         };
-        // Nothing but a full queue can refuse it; that is counted, and the next slot tries again.
+        // Nothing but a full queue or disk can refuse it; that is counted, and the next slot tries again.
         match self.submit_all(vec![submit], None, &[], now) {
             Ok(kept) => {
                 if let Some(former) = open.filter(|_| schedule.overlap == Overlap::Replace) {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::command::{
-    After, AfterTask, Dedup, DedupMode, Generation, Name, Now, Rejection, Spec, Start, State,
-    Submit, Submitted, TaskId,
+    After, AfterTask, Dedup, DedupMode, Generation, Name, Now, Rejection, Scarcity, Spec, Start,
+    State, Submit, Submitted, TaskId,
 };
 use super::depend::Ended;
 use super::limits::{BATCH_MAX, EDGES_MAX};
@@ -99,8 +99,20 @@ impl Core {
         check_cycles(batch)
     }
 
+    /// Whether there is room on the disk for what nobody has asked for before. What is under way
+    /// goes on without asking.
+    pub(super) fn check_disk(&self) -> Result<(), Rejection> {
+        match self.scarcity {
+            None => Ok(()),
+            Some(Scarcity { free_bytes, free_bytes_min }) => {
+                Err(Rejection::NoRoom { free_bytes, free_bytes_min })
+            }
+        }
+    }
+
     /// Whether so many more tasks may be open.
     pub(super) fn check_room(&self, queue: &Name, more: u64) -> Result<(), Rejection> {
+        self.check_disk()?;
         let open = self.queues.find(queue).map_or(0, |queue| queue.counts.open());
         let tasks_max = self.config.queue_tasks_max;
         if open + more > tasks_max {

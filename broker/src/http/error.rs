@@ -252,6 +252,7 @@ fn rejected(rejection: &Rejection) -> Response {
         Rejection::LimitReached { .. }
         | Rejection::QueueFull { .. }
         | Rejection::Busy { .. }
+        | Rejection::NoRoom { .. }
         | Rejection::Unavailable { .. }
         | Rejection::Uncertain { .. }
         | Rejection::Unreadable { .. } => StatusCode::SERVICE_UNAVAILABLE,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Invalid;
 use super::fields::Fields;
 use crate::core::command::{
-    BackupView, Command, Compaction, StoreView, TableView, UpkeepCommand, UpkeepReply,
+    BackupView, Command, Compaction, Scarcity, StoreView, TableView, UpkeepCommand, UpkeepReply,
 };
 use crate::upkeep::Notice;
 
@@ -84,6 +84,7 @@ fn compaction(run: &Compaction) -> Value {
 pub fn event(notice: &Notice) -> (&'static str, Value) {
     const BACKUP: &str = "BACKUP";
     const COMPACTION: &str = "COMPACTION";
+    const ROOM: &str = "ROOM";
     match notice {
         Notice::Backup(progress) => (
             BACKUP,
@@ -101,6 +102,11 @@ pub fn event(notice: &Notice) -> (&'static str, Value) {
             shown["state"] = "complete".into();
             (COMPACTION, shown)
         }
+        Notice::Room(Some(Scarcity { free_bytes, free_bytes_min })) => (
+            ROOM,
+            json!({"state": "scarce", "free_bytes": free_bytes, "free_bytes_min": free_bytes_min}),
+        ),
+        Notice::Room(None) => (ROOM, json!({"state": "enough"})),
         Notice::CompactionFailed(reason) => {
             (COMPACTION, json!({"state": "failed", "reason": &**reason}))
         }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::room::free_bytes;
 use super::{BackupError, Phase, Progress, folder_name, sums};
 use crate::core::command::{BackupView, Name, TableView};
 use crate::operator;
@@ -269,8 +270,7 @@ impl Archive {
             Table::ALL.map(|table| upkeep.size(table).bytes).iter().sum()
         };
         let needed = SPARE_BYTES + copied;
-        let room = rustix::fs::statvfs(&self.folder).map_err(|error| unusable(error.into()))?;
-        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        let free = free_bytes(&self.folder).map_err(unusable)?;
         match free < needed {
             true => Err(BackupError::NoRoom { folder: self.folder.clone(), needed, free }),
             false => Ok(()),

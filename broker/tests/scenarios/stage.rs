@@ -8,8 +8,8 @@ use agentcom_broker::core::Core;
 use agentcom_broker::core::command::{
     Action, After, AfterEnd, AfterTask, Attach, Command, Dedup, DedupMode, Effect, Generation,
     LeaseOp, Missed, Now, Overlap, Park, ParkTimeout, Patience, Question, QueueChange, Reply,
-    Request, RequestId, Retry, Schedule, SessionId, Spawn, Spec, Start, Submit, Take, TaskChange,
-    TaskId, Tick, WatchId, When,
+    Request, RequestId, Retry, Scarcity, Schedule, SessionId, Spawn, Spec, Start, Submit, Take,
+    TaskChange, TaskId, Tick, WatchId, When,
 };
 use agentcom_broker::core::cron::Cron;
 use agentcom_broker::core::limits::{CoreConfig, Order, Rate};
@@ -100,6 +100,10 @@ impl Stage {
                 delay_ms: line.duration("delay").unwrap_or(0),
             },
             "discard" => Command::Discard { task: line.task() },
+            "room" => Command::Room(line.number("free").map(|free_bytes| Scarcity {
+                free_bytes,
+                free_bytes_min: line.number("min").unwrap_or(0),
+            })),
             "why" => Command::Why { task: line.task() },
             "answer" => Command::Answer {
                 task: line.task(),

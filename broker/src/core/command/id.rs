@@ -39,6 +39,11 @@ pub struct SessionId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
+impl RequestId {
+    /// Of what the broker asks of itself, and wants no answer to.
+    pub const NOBODY: RequestId = RequestId(u64::MAX);
+}
+
 /// Somebody's interest in one task. Given by the shell, unique per process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchId(pub u64);

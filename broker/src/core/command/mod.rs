@@ -43,8 +43,8 @@ pub use self::submit::{
 };
 pub use self::token::{Issue, IssueToken, TokenDigest, TokenView};
 pub use self::upkeep::{
-    BackupView, CompactedTable, Compaction, StoreView, TableHealth, TableView, UpkeepCommand,
-    UpkeepReply,
+    BackupView, CompactedTable, Compaction, Scarcity, StoreView, TableHealth, TableView,
+    UpkeepCommand, UpkeepReply,
 };
 pub use self::view::{
     AfterView, Answer, DeadReason, Failure, Progress, QuestionView, QueueCounts, QueueView,
@@ -160,6 +160,9 @@ pub enum Command {
         /// Wall clock at which the next one has to be forgotten, if there is one.
         next_ms: Option<u64>,
     },
+    /// How the disk is: `None` if there is room, else nothing is taken in that would fill it
+    /// further.
+    Room(Option<Scarcity>),
     /// An agent offers its hands, and names what it still works on (T15-T17). A second session of
     /// the same agent and identity replaces the first; another identity is refused.
     Attach(Attach),

@@ -177,6 +177,16 @@ pub enum Rejection {
         /// The name asked for.
         table: Name,
     },
+    /// The disk is almost full, and this would fill it further.
+    #[error(
+        "the disk is almost full: {free_bytes} bytes are free, and new work is taken in from {free_bytes_min} on; make room and try again, nothing needs a restart"
+    )]
+    NoRoom {
+        /// Bytes that are free.
+        free_bytes: u64,
+        /// Bytes that should be.
+        free_bytes_min: u64,
+    },
     /// A backup was not made, or is not what was made.
     #[error("{reason}")]
     BackupFailed {
@@ -312,6 +322,7 @@ impl Rejection {
             Rejection::NoBackup { .. } => "no_backup",
             Rejection::NoTable { .. } => "no_table",
             Rejection::BackupFailed { .. } => "backup_failed",
+            Rejection::NoRoom { .. } => "no_room",
             Rejection::NoToken => "no_token",
             Rejection::TokenInUse => "token_in_use",
             Rejection::LimitReached { .. } => "limit_reached",

@@ -105,3 +105,12 @@ pub struct CompactedTable {
     /// How long it took; `None`: there was nothing to gain.
     pub duration_ms: Option<u64>,
 }
+
+/// There is next to no room on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scarcity {
+    /// Bytes that are free.
+    pub free_bytes: u64,
+    /// Bytes that should be.
+    pub free_bytes_min: u64,
+}

@@ -52,7 +52,7 @@ fn upkept(notice: &Notice) -> Option<Value> {
             Some(json!({"type": "compaction_failed", "timestamp": unix_ms(),
                 "failures": [{"table": table, "reason": reason}]}))
         }
-        Notice::Backup(_) | Notice::BackupFailed(_) => None,
+        Notice::Backup(_) | Notice::BackupFailed(_) | Notice::Room(_) => None,
     }
 }
 

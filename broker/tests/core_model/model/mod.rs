@@ -223,7 +223,8 @@ impl Model {
             | Command::ListSchedules { .. }
             | Command::RemoveSchedule { .. }
             | Command::List(_)
-            | Command::Upkeep(_) => {
+            | Command::Upkeep(_)
+            | Command::Room(_) => {
                 return Err("not asked for yet".into());
             }
             Command::Redrive { task, delay_ms } => self.redrive(*task, *delay_ms),
