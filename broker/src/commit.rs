@@ -34,6 +34,7 @@ use self::gather::{Gather, MOMENT};
 use self::turn::{Committer, Voice};
 use crate::core::command::{Command, Request, Tick};
 use crate::core::limits::{BANDS_COUNTED, CoreConfig};
+use crate::metrics::{Histogram, Times};
 use crate::store::{Store, StoreError};
 
 /// Requests that may wait for the next turn. 16,384: what a fast disk commits in some 50 ms. More
@@ -127,6 +128,8 @@ pub(crate) struct Counters {
     pub(crate) leases: AtomicU64,
     pub(crate) queued: [AtomicU64; BANDS_COUNTED],
     pub(crate) waiting: AtomicU64,
+    /// What it takes to append a batch and to sync it.
+    pub(crate) sync: Histogram,
 }
 
 struct Shared {
@@ -194,6 +197,16 @@ impl Durable {
             .expect("the operating system gives a thread at start");
         *shared.thread.lock() = Some(thread);
         Ok(Durable { shared })
+    }
+
+    /// How long commits take.
+    #[must_use]
+    pub fn times(&self) -> Times<'_> {
+        Times {
+            name: "commit_seconds",
+            meaning: "to append a batch to the log and to sync it",
+            histogram: &self.shared.counters.sync,
+        }
     }
 
     /// Hand in a request. It is answered through the voice, once, unless it is a tick.

@@ -26,6 +26,7 @@ use crate::core::command::{
 use crate::core::limits::CoreConfig;
 use crate::keyring::Keyring;
 use crate::lookout::Lookout;
+use crate::metrics::Times;
 use crate::net::Outlet;
 use crate::reads::Reads;
 use crate::routing::{Dispatch, EVENT_PREFIX, Router};
@@ -206,6 +207,20 @@ impl Durable {
             None => upkeep::Handle::idle(),
         };
         Ok(Durable { commit, reads, upkeep, waiting, lookout, keyring })
+    }
+
+    /// When the newest backup was made, if there is one.
+    #[must_use]
+    pub fn backup_ms(&self) -> Option<u64> {
+        self.upkeep.backup_ms()
+    }
+
+    /// How long things take.
+    #[must_use]
+    pub fn times(&self) -> Vec<Times<'_>> {
+        let mut times = vec![self.commit.times()];
+        times.extend(self.lookout.tally().times());
+        times
     }
 
     /// Free bytes of the disk, and whether they are too few; `None` without a disk.

@@ -33,6 +33,7 @@ pub mod routing;
 pub mod server;
 pub mod session;
 pub mod store;
+pub mod tally;
 pub mod testing;
 pub mod token;
 pub mod translate;

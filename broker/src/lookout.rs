@@ -12,6 +12,7 @@ use crate::board::alerts::{Change, Rule, Thresholds};
 use crate::board::{Board, Digest, Stepped};
 use crate::commit::clock::unix_ms;
 use crate::core::command::{Message, Name, PresenceEvent, TaskEvent};
+use crate::tally::Tally;
 use crate::upkeep::Notice;
 
 /// Sights that wait for the slowest watcher. 4,096: what 50,000 tasks a second do in 20 ms. A
@@ -42,6 +43,7 @@ pub enum Sight {
 pub struct Lookout {
     board: Mutex<Board>,
     sights: broadcast::Sender<Sight>,
+    tally: Tally,
     newest: Mutex<Option<Arc<Digest>>>,
 }
 
@@ -49,7 +51,7 @@ impl Default for Lookout {
     fn default() -> Self {
         let (sights, _) = broadcast::channel(SIGHTS_MAX);
         let board = Mutex::new(Board::new(unix_ms()));
-        Lookout { board, sights, newest: Mutex::default() }
+        Lookout { board, sights, tally: Tally::default(), newest: Mutex::default() }
     }
 }
 
@@ -82,6 +84,12 @@ impl Lookout {
         digest
     }
 
+    /// Counts since the start.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// Follow what happens from now on.
     #[must_use]
     pub fn follow(&self) -> broadcast::Receiver<Sight> {
@@ -112,9 +120,9 @@ impl Lookout {
 
     pub(crate) fn note_task(&self, event: TaskEvent) {
         let stepped = self.board.lock().note_task(&event);
-        if let Some(stepped) = stepped
-            && self.sights.receiver_count() > 0
-        {
+        let Some(stepped) = stepped else { return };
+        self.tally.note(&event, &stepped);
+        if self.sights.receiver_count() > 0 {
             self.show(Sight::Task(stepped, event.progress.map(|progress| progress.data)));
         }
     }

@@ -23,7 +23,7 @@ use crate::core::limits::CoreConfig;
 use crate::durable::{Durable, PushTo};
 use crate::http::{self, DurableCalls, HttpSettings, HttpState, RateLimits};
 use crate::logging::Log;
-use crate::metrics::{Metrics, Reading};
+use crate::metrics::{Histogram, Metrics, Reading, Times};
 use crate::net::{
     Budget, Clock, Listener, OutletLimits, Registry, WorkerHandle, descriptors_for_connections,
 };
@@ -170,7 +170,9 @@ async fn serve(
         },
         metrics: {
             let (context, registry) = (Arc::clone(&context), Arc::clone(&registry));
-            Arc::new(move || context.metrics.to_text(&readings(&context, &registry)))
+            Arc::new(move || {
+                context.metrics.to_text(&readings(&context, &registry), &times(&context))
+            })
         },
         log: log.clone(),
         settings: HttpSettings::from(config),
@@ -315,6 +317,7 @@ pub(crate) fn context(
         durable,
         process: process_name(),
         metrics: Metrics::default(),
+        reads: Histogram::quick(),
         lame_duck: LameDuck::default(),
     }
 }
@@ -339,8 +342,13 @@ fn readings(context: &Context, registry: &Registry) -> Vec<Reading> {
     let counter = |name, meaning, value| Reading { kind: "counter", name, meaning, value };
     let pending = registry.all().iter().map(|outlet| outlet.pending_bytes()).sum();
     let (free_bytes, is_scarce) = context.durable.disk().unwrap_or_default();
-    vec![
+    let mut readings = vec![
         gauge("disk_free_bytes", "bytes that are free on the disk of the data folder", free_bytes),
+        gauge(
+            "backup_timestamp_seconds",
+            "when the newest backup was made, in seconds since 1970; 0: there is none",
+            context.durable.backup_ms().unwrap_or(0) / 1_000,
+        ),
         gauge("disk_scarce", "1 while new work is refused because of that", is_scarce.into()),
         gauge("connections", "clients connected over TCP", count(registry.len())),
         gauge("subscriptions", "subscriptions of all clients", count(context.router.len())),
@@ -366,7 +374,20 @@ fn readings(context: &Context, registry: &Registry) -> Vec<Reading> {
             "requests that wait for work or for the end of a task",
             figures.waiting,
         ),
-    ]
+    ];
+    readings.extend(context.durable.lookout().tally().readings());
+    readings
+}
+
+fn times(context: &Context) -> Vec<Times<'_>> {
+    let reads = Times {
+        name: "read_seconds",
+        meaning: "to work off what one read of a client brought; one read in 16 is looked at",
+        histogram: &context.reads,
+    };
+    let mut times = vec![reads];
+    times.extend(context.durable.times());
+    times
 }
 
 pub(crate) fn core_config(config: &Config) -> CoreConfig {

@@ -144,14 +144,16 @@ struct Shared {
     long: SyncSender<Job>,
     quick: SyncSender<Job>,
     is_over: Arc<AtomicBool>,
-    disk: Arc<DiskSeen>,
+    seen: Arc<Seen>,
     plant: Arc<dyn Upkeep>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// The disk, when it was last looked at.
+/// What was last seen, for whoever cannot wait.
 #[derive(Debug, Default)]
-struct DiskSeen {
+struct Seen {
+    /// When the newest backup was made; 0: there is none.
+    backup_ms: AtomicU64,
     free_bytes: AtomicU64,
     is_scarce: AtomicBool,
 }
@@ -193,21 +195,22 @@ impl Handle {
         };
         let (mut caretaker, mut clerk) = (keeper(), keeper());
         let (long, jobs) = sync_channel(WAITING_MAX);
+        let seen = Arc::<Seen>::default();
+        let theirs = Arc::clone(&seen);
         let work = move || {
             step_back();
-            caretaker.go_round(&jobs, &records);
+            caretaker.go_round(&jobs, &records, &theirs);
         };
         let (quick, jobs) = sync_channel(WAITING_MAX);
-        let disk = Arc::<DiskSeen>::default();
-        let seen = Arc::clone(&disk);
-        let look = move || clerk.stand_by(&jobs, &command, &seen);
+        let theirs = Arc::clone(&seen);
+        let look = move || clerk.stand_by(&jobs, &command, &theirs);
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let threads = vec![
             named("upkeep").spawn(work).expect("the operating system gives a thread at start"),
             named("upkeep-look").spawn(look).expect("the operating system gives a thread at start"),
         ];
         let threads = Mutex::new(threads);
-        Handle { shared: Some(Arc::new(Shared { long, quick, is_over, disk, plant, threads })) }
+        Handle { shared: Some(Arc::new(Shared { long, quick, is_over, seen, plant, threads })) }
     }
 
     /// Hand in a request. It is answered through the voice.
@@ -232,9 +235,16 @@ impl Handle {
     /// Free bytes of the disk, and whether they are too few; `None` without a disk.
     #[must_use]
     pub fn disk(&self) -> Option<(u64, bool)> {
-        let disk = &self.shared.as_ref()?.disk;
-        let is_scarce = disk.is_scarce.load(Ordering::Relaxed);
-        Some((disk.free_bytes.load(Ordering::Relaxed), is_scarce))
+        let seen = &self.shared.as_ref()?.seen;
+        let is_scarce = seen.is_scarce.load(Ordering::Relaxed);
+        Some((seen.free_bytes.load(Ordering::Relaxed), is_scarce))
+    }
+
+    /// When the newest backup was made, if there is one: wall clock, in milliseconds since 1970.
+    #[must_use]
+    pub fn backup_ms(&self) -> Option<u64> {
+        let backup_ms = self.shared.as_ref()?.seen.backup_ms.load(Ordering::Relaxed);
+        (backup_ms > 0).then_some(backup_ms)
     }
 
     /// Give up what is under way, decline what waits, and return when the threads have let go of
@@ -278,7 +288,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn go_round(&mut self, jobs: &Receiver<Job>, records: &dyn Fn() -> u64) {
+    fn go_round(&mut self, jobs: &Receiver<Job>, records: &dyn Fn() -> u64, seen: &Seen) {
         let started_ms = unix_ms();
         let mut schedule = Schedule {
             backup_every: self.settings.backup_every,
@@ -288,8 +298,9 @@ impl Keeper {
             failed_ms: None,
             compacted_ms: started_ms,
         };
-        let mut seen = (records(), Instant::now());
+        let mut counted = (records(), Instant::now());
         loop {
+            seen.backup_ms.store(schedule.backup_ms.unwrap_or(0), Ordering::Relaxed);
             match jobs.recv_timeout(LOOK_EVERY) {
                 Ok(Job::Do(request, command)) => {
                     self.answer(request, command);
@@ -301,8 +312,8 @@ impl Keeper {
             }
             let now_ms = unix_ms();
             let written = records();
-            let a_second = (written - seen.0) as f64 / seen.1.elapsed().as_secs_f64();
-            seen = (written, Instant::now());
+            let a_second = (written - counted.0) as f64 / counted.1.elapsed().as_secs_f64();
+            counted = (written, Instant::now());
             if schedule.wants_backup(now_ms) {
                 schedule.failed_ms = self.create_backup().is_err().then_some(now_ms);
                 schedule.backup_ms = self.newest_ms();
@@ -316,12 +327,7 @@ impl Keeper {
     }
 
     /// Answer what is quick, and look after the room meanwhile.
-    fn stand_by(
-        &mut self,
-        jobs: &Receiver<Job>,
-        tell_core: &dyn Fn(Command) -> bool,
-        seen: &DiskSeen,
-    ) {
+    fn stand_by(&mut self, jobs: &Receiver<Job>, tell_core: &dyn Fn(Command) -> bool, seen: &Seen) {
         let Settings { data_dir, disk, .. } = self.settings.clone();
         let mut room = Room::new(data_dir, disk);
         // What the core knows; nothing at first, so it is told at once if there is no room.

@@ -7,6 +7,7 @@ mod command_line;
 mod crash;
 mod descriptors;
 mod disk;
+mod figures;
 mod http;
 mod import;
 mod lifecycle;

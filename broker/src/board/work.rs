@@ -58,6 +58,8 @@ pub struct Stepped {
     pub agent: Option<Name>,
     /// Wall clock.
     pub at_ms: u64,
+    /// From the grant in milliseconds, if the step ended a lease whose beginning was seen.
+    pub took_ms: Option<u64>,
 }
 
 /// A task that was completed.
@@ -161,18 +163,16 @@ impl Work {
         let step = step(event);
         let (task, at_ms) = (event.task, event.at_ms);
         let ended = self.note_lease(event, agents);
-        let former = ended.as_ref().map(|lease| lease.agent.clone());
+        let took_ms = ended.as_ref().map(|lease| at_ms.saturating_sub(lease.since_ms));
+        let former = ended.map(|lease| lease.agent);
         let agent = event.agent.clone().or(former);
         if let Some(seen) = agent.as_ref().and_then(|agent| agents.get_mut(agent)) {
             seen.active_ms = seen.active_ms.max(at_ms);
         }
         match step? {
             Step::Completed => {
-                let duration_ms = ended.map(|lease| at_ms.saturating_sub(lease.since_ms));
-                self.complete(
-                    Completion { task, agent: agent.clone(), at_ms, duration_ms },
-                    agents,
-                );
+                let agent = agent.clone();
+                self.complete(Completion { task, agent, at_ms, duration_ms: took_ms }, agents);
             }
             Step::Failed => {
                 self.failed.add(at_ms, 1);
@@ -184,7 +184,7 @@ impl Work {
             }
             _ => {}
         }
-        step.map(|step| Stepped { task, step, agent, at_ms })
+        step.map(|step| Stepped { task, step, agent, at_ms, took_ms })
     }
 
     /// Who has the task; gives the lease that is over.
@@ -369,6 +369,7 @@ mod tests {
                 task: TaskId(1),
                 seq: 1,
                 at_ms: self.now_ms,
+                submitted_ms: self.now_ms,
                 queue: Name::parse("q").unwrap(),
                 from: self.state,
                 state,

@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use hashbrown::HashMap;
 
@@ -334,8 +335,10 @@ impl<S: Store, O: Voice> Committer<S, O> {
         if self.batch.records.is_empty() {
             return Ok(());
         }
+        let started = Instant::now();
         self.store.append(&self.batch.records)?;
         self.store.sync()?;
+        self.counters.sync.note(started.elapsed());
         self.is_restless = true;
         add(&self.counters.commits, 1);
         add(&self.counters.records, self.batch.records.len() as u64);

@@ -641,6 +641,7 @@ fn event_of(row: &TaskRow, step: Step, progress: Option<Progress>) -> TaskEvent 
         task: row.task,
         seq: details.event_seq,
         at_ms: details.updated_ms.max(row.submitted_ms),
+        submitted_ms: row.submitted_ms,
         queue: row.spec.queue.clone(),
         from: step.from,
         state: row.state(),

@@ -205,6 +205,7 @@ mod tests {
             task: TaskId(1),
             seq: 1,
             at_ms: 1,
+            submitted_ms: 1,
             queue: Name::parse("q").unwrap(),
             from: None,
             state,

@@ -22,7 +22,7 @@ use tokio_util::io::poll_read_buf;
 use super::outlet::{Cut, Outlet};
 use super::worker::{Alarm, READ_BYTES, Worker};
 use crate::core::command::Tick;
-use crate::session::{Close, Session};
+use crate::session::{Close, Session, Taken};
 
 /// A client's task.
 pub(super) struct Connection {
@@ -213,8 +213,7 @@ impl Connection {
 
     /// `input` is `partial` with what was read behind it; the memory of `partial` is used again.
     fn handle_input(&mut self, input: &[u8], mut partial: Vec<u8>, now: Tick) -> Result<(), Close> {
-        let taken =
-            self.session.handle_input(input, now, &mut self.worker.dispatch.borrow_mut())?;
+        let taken = self.work_off(input, now)?;
         self.has_backlog = taken.is_cut_short;
         let rest = &input[taken.consumed..];
         let is_new = taken.consumed > 0 || partial.is_empty();
@@ -227,9 +226,15 @@ impl Connection {
         self.keep(partial, taken.needed, now, is_new)
     }
 
+    fn work_off(&mut self, input: &[u8], now: Tick) -> Result<Taken, Close> {
+        let started = self.worker.begin_read();
+        let taken = self.session.handle_input(input, now, &mut self.worker.dispatch.borrow_mut());
+        self.worker.end_read(started);
+        taken
+    }
+
     fn handle_owned_input(&mut self, mut bytes: Vec<u8>, now: Tick) -> Result<(), Close> {
-        let taken =
-            self.session.handle_input(&bytes, now, &mut self.worker.dispatch.borrow_mut())?;
+        let taken = self.work_off(&bytes, now)?;
         self.has_backlog = taken.is_cut_short;
         let kept = if taken.consumed == bytes.len() {
             Vec::new()

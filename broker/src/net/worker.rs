@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::LocalRuntime;
 use tokio::sync::mpsc;
@@ -56,7 +56,12 @@ pub struct Worker {
     pub(super) registry: Arc<Registry>,
     flush: FlushSignal,
     alarms: RefCell<Alarms>,
+    /// Reads so far.
+    reads: Cell<u32>,
 }
+
+/// Of so many reads one is timed: a look at the clock costs as much as routing a message or two.
+const TIMED_READ: u32 = 16;
 
 #[derive(Debug, Default)]
 struct Alarms {
@@ -109,6 +114,7 @@ impl WorkerHandle {
                     registry,
                     flush: FlushSignal::default(),
                     alarms: RefCell::new(Alarms::default()),
+                    reads: Cell::new(0),
                 });
                 let runtime =
                     LocalRuntime::new().expect("the descriptors for it were held in reserve");
@@ -171,6 +177,20 @@ impl Worker {
         }
         let alarm = self.set_alarm(&outlet);
         Ok(Connection::new(Rc::clone(self), read, outlet, session, alarm))
+    }
+
+    /// What a read brought is worked off from now on. Gives the time if this read is timed.
+    pub(super) fn begin_read(&self) -> Option<Instant> {
+        let reads = self.reads.get();
+        self.reads.set(reads.wrapping_add(1));
+        reads.is_multiple_of(TIMED_READ).then(Instant::now)
+    }
+
+    /// It was worked off.
+    pub(super) fn end_read(&self, started: Option<Instant>) {
+        if let Some(started) = started {
+            self.context.reads.note(started.elapsed());
+        }
     }
 
     /// Hand everything over at the end of the turn.

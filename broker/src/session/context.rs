@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::auth::Auth;
 use crate::durable::Durable;
-use crate::metrics::Metrics;
+use crate::metrics::{Histogram, Metrics};
 use agentcom_protocol::{Limits, ServerInfo};
 
 /// Shared by all sessions of the broker.
@@ -32,6 +32,8 @@ pub struct Context {
     pub process: Box<str>,
     /// What is counted.
     pub metrics: Metrics,
+    /// What it takes to work off what a read brought.
+    pub reads: Histogram,
     /// The broker is about to stop; clients are told once.
     pub lame_duck: LameDuck,
 }

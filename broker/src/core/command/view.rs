@@ -422,6 +422,8 @@ pub struct TaskEvent {
     pub seq: u64,
     /// Wall clock.
     pub at_ms: u64,
+    /// Wall clock of the submit.
+    pub submitted_ms: u64,
     /// Its queue.
     pub queue: Name,
     /// Its state before the change; `None` for the submit.

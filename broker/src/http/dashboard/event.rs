@@ -99,7 +99,7 @@ mod tests {
 
     fn stepped(step: Step) -> Stepped {
         let agent = Some(Name::parse("ada").unwrap());
-        Stepped { task: TaskId(1), step, agent, at_ms: 5 }
+        Stepped { task: TaskId(1), step, agent, at_ms: 5, took_ms: None }
     }
 
     #[test]

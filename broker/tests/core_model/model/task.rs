@@ -517,6 +517,7 @@ impl Task {
             task: id,
             seq: self.event_seq,
             at_ms: self.updated.max(self.submitted),
+            submitted_ms: self.submitted,
             queue: self.spec.queue.clone(),
             from: Some(self.state),
             state: self.state,
