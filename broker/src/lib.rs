@@ -24,6 +24,7 @@ pub mod limiter;
 pub mod logging;
 pub mod lookout;
 pub mod metrics;
+pub mod monitor;
 pub mod net;
 pub mod operator;
 pub mod ports_file;

@@ -23,7 +23,8 @@ use crate::core::limits::CoreConfig;
 use crate::durable::{Durable, PushTo};
 use crate::http::{self, DurableCalls, HttpSettings, HttpState, RateLimits};
 use crate::logging::Log;
-use crate::metrics::{Histogram, Metrics, Reading, Times};
+use crate::metrics::{Histogram, Metrics};
+use crate::monitor::Monitor;
 use crate::net::{
     Budget, Clock, Listener, OutletLimits, Registry, WorkerHandle, descriptors_for_connections,
 };
@@ -146,10 +147,18 @@ async fn serve(
     let auth = Auth::new(config.auth.clone(), operator.clone(), Arc::clone(durable.keyring()));
     let context =
         Arc::new(context(config, auth, addresses.tcp, Arc::clone(&router), durable.clone()));
-    let workers = start_workers(config, &context, &router, &registry)?;
+    let clock = Clock::start();
+    let workers = start_workers(config, &context, &router, &registry, clock)?;
     let connections_max = config.limits.connections_max.min(descriptors_for_connections());
     let listener = Listener::new(tcp, Arc::clone(&registry), connections_max);
     let (stop_http, http_stops) = watch::channel(false);
+    let monitor = Monitor::new(
+        Arc::clone(&context),
+        Arc::clone(&registry),
+        addresses,
+        connections_max,
+        clock,
+    );
     let http_state = HttpState {
         durable: durable.clone(),
         admits: Arc::new(move |token: &str| operator.admits(token)),
@@ -168,12 +177,7 @@ async fn serve(
             let durable = durable.clone();
             Arc::new(move || durable.sessions())
         },
-        metrics: {
-            let (context, registry) = (Arc::clone(&context), Arc::clone(&registry));
-            Arc::new(move || {
-                context.metrics.to_text(&readings(&context, &registry), &times(&context))
-            })
-        },
+        monitor: Arc::new(monitor),
         log: log.clone(),
         settings: HttpSettings::from(config),
     };
@@ -252,6 +256,7 @@ pub(crate) fn start_workers(
     context: &Arc<Context>,
     router: &Arc<Router>,
     registry: &Arc<Registry>,
+    clock: Clock,
 ) -> io::Result<Vec<WorkerHandle>> {
     let count = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -261,7 +266,6 @@ pub(crate) fn start_workers(
         pending_bytes_max: config.limits.pending_bytes_max,
         budget: Budget::new(config.limits.memory_bytes_max),
     });
-    let clock = Clock::start();
     (0..count)
         .map(|number| {
             let (context, router) = (Arc::clone(context), Arc::clone(router));
@@ -333,61 +337,6 @@ fn process_name() -> Box<str> {
         rest /= 36;
     }
     digits.iter().rev().collect::<String>().into()
-}
-
-fn readings(context: &Context, registry: &Registry) -> Vec<Reading> {
-    let figures = context.durable.figures();
-    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let gauge = |name, meaning, value| Reading { kind: "gauge", name, meaning, value };
-    let counter = |name, meaning, value| Reading { kind: "counter", name, meaning, value };
-    let pending = registry.all().iter().map(|outlet| outlet.pending_bytes()).sum();
-    let (free_bytes, is_scarce) = context.durable.disk().unwrap_or_default();
-    let mut readings = vec![
-        gauge("disk_free_bytes", "bytes that are free on the disk of the data folder", free_bytes),
-        gauge(
-            "backup_timestamp_seconds",
-            "when the newest backup was made, in seconds since 1970; 0: there is none",
-            context.durable.backup_ms().unwrap_or(0) / 1_000,
-        ),
-        gauge("disk_scarce", "1 while new work is refused because of that", is_scarce.into()),
-        gauge("connections", "clients connected over TCP", count(registry.len())),
-        gauge("subscriptions", "subscriptions of all clients", count(context.router.len())),
-        gauge("pending_bytes", "bytes that wait for slow receivers", count(pending)),
-        gauge("agents", "agents that take work", count(context.durable.sessions())),
-        counter("commits_total", "batches synced", figures.commits),
-        counter("records_total", "records synced", figures.records),
-        counter("requests_total", "durable requests handled", figures.requests),
-        counter("damaged_total", "rows or bodies that could not be read", figures.damaged),
-        gauge("damaged_rows", "open tasks that nobody is offered: damaged", figures.damaged_rows),
-        gauge("messages", "messages that have a place somewhere", figures.messages),
-        gauge("mailboxes", "mailboxes in which something waits", figures.mailboxes),
-        counter(
-            "agents_cut_off_total",
-            "agents that did not keep up with what was pushed to them",
-            context.durable.agents_cut_off(),
-        ),
-        gauge("tasks_open", "tasks that are not over", figures.tasks_open),
-        gauge("tasks_dead", "tasks in the dead letters", figures.tasks_dead),
-        gauge("leases", "tasks that somebody holds", figures.leases),
-        gauge(
-            "requests_waiting",
-            "requests that wait for work or for the end of a task",
-            figures.waiting,
-        ),
-    ];
-    readings.extend(context.durable.lookout().tally().readings());
-    readings
-}
-
-fn times(context: &Context) -> Vec<Times<'_>> {
-    let reads = Times {
-        name: "read_seconds",
-        meaning: "to work off what one read of a client brought; one read in 16 is looked at",
-        histogram: &context.reads,
-    };
-    let mut times = vec![reads];
-    times.extend(context.durable.times());
-    times
 }
 
 pub(crate) fn core_config(config: &Config) -> CoreConfig {

@@ -35,7 +35,7 @@ use crate::commit::clock::{Clock, VirtualClock};
 use crate::config::Config;
 use crate::core::command::Command;
 use crate::durable::Durable;
-use crate::net::{Listener, Registry, WorkerHandle};
+use crate::net::{self, Listener, Registry, WorkerHandle};
 use crate::routing::Router;
 use crate::server::{ServeError, context, core_config, start_workers};
 use crate::session::Auth;
@@ -72,7 +72,7 @@ impl TestBroker {
         let auth = Auth::default();
         let context =
             Arc::new(context(&config, auth, address, Arc::clone(&router), durable.clone()));
-        let workers = start_workers(&config, &context, &router, &registry)?;
+        let workers = start_workers(&config, &context, &router, &registry, net::Clock::start())?;
         let (stop, stopped) = oneshot::channel();
         let connections_max = config.limits.connections_max;
         let door = Door { socket, registry: Arc::clone(&registry), connections_max };

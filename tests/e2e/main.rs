@@ -13,6 +13,7 @@ mod import;
 mod lifecycle;
 mod log;
 mod messages;
+mod monitor;
 mod rates;
 mod settings;
 mod talk;

@@ -2,8 +2,8 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::body::CallerBody;
@@ -22,16 +22,6 @@ pub(super) async fn health<D: DurableCalls>(State(state): State<HttpState<D>>) -
     let agents = (state.agents_connected)();
     let body = json!({"status": "ok", "service": "agent_com", "agents_connected": agents});
     reply(StatusCode::OK, &body)
-}
-
-/// `GET /metrics`: what is counted, for the operator.
-pub(super) async fn metrics<D: DurableCalls>(
-    State(state): State<HttpState<D>>,
-    caller: Caller,
-) -> Result<Response, HttpError> {
-    const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-    caller.admin()?;
-    Ok(([(header::CONTENT_TYPE, TEXT)], (state.metrics)()).into_response())
 }
 
 /// `POST /api/tasks`: the HTTP spelling of `TASK SUBMIT`.

@@ -28,6 +28,7 @@ mod handlers;
 mod limits;
 mod log_level;
 mod messages;
+mod monitor;
 mod patience;
 mod post_body;
 mod query;
@@ -55,6 +56,7 @@ use crate::core::command::{Command, Name, Rejection, Reply, SessionId};
 use crate::durable::PushTo;
 use crate::logging::Log;
 use crate::lookout::Lookout;
+use crate::monitor::Monitoring;
 
 pub use agent::{Cooldowns, Mistakes};
 pub use dashboard::Snapshots;
@@ -143,8 +145,8 @@ pub struct HttpState<D> {
     pub figures: Arc<dyn Fn() -> Figures + Send + Sync>,
     /// How many agents are connected now.
     pub agents_connected: Arc<dyn Fn() -> usize + Send + Sync>,
-    /// What is counted, in the text format of Prometheus.
-    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// What the broker says of itself.
+    pub monitor: Arc<dyn Monitoring>,
     /// Where log lines go.
     pub log: Log,
     /// The settings.
@@ -162,7 +164,12 @@ impl<D> fmt::Debug for HttpState<D> {
 fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
     Router::new()
         .route("/health", get(handlers::health))
-        .route("/metrics", get(handlers::metrics))
+        .route("/metrics", get(monitor::metrics))
+        .route("/varz", get(monitor::server))
+        .route("/connz", get(monitor::connections))
+        .route("/subsz", get(monitor::subscriptions))
+        .route("/healthz", get(monitor::alive))
+        .route("/readyz", get(monitor::ready))
         .route("/api/onboard/register", post(tokens::register))
         .route("/admin/tokens", get(tokens::list).post(tokens::issue))
         .route("/admin/tokens/{id}", delete(tokens::revoke))

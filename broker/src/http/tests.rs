@@ -16,6 +16,7 @@ use crate::core::command::{
     DeadReason, Failure, Generation, Issue, IssueToken, Name, State, Submit, Submitted, TaskId,
     TaskView, TokenView,
 };
+use crate::monitor::Wanted;
 
 const TOKEN: &str = "7f";
 
@@ -25,6 +26,31 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// A core that keeps what it is given.
 #[derive(Clone, Default)]
 struct Fake(Arc<Mutex<Vec<Submit>>>);
+
+/// Says next to nothing.
+struct Quiet;
+
+impl Monitoring for Quiet {
+    fn metrics(&self) -> String {
+        "agentcom_up 1\n".to_owned()
+    }
+
+    fn server(&self) -> Value {
+        Value::Null
+    }
+
+    fn connections(&self, _: Wanted) -> Value {
+        Value::Null
+    }
+
+    fn subscriptions(&self) -> Value {
+        Value::Null
+    }
+
+    fn unready(&self) -> Option<Arc<str>> {
+        Some("no space left on device".into())
+    }
+}
 
 impl DurableCalls for Fake {
     async fn call(&self, command: Command) -> Result<Reply, Rejection> {
@@ -170,7 +196,7 @@ impl Server {
             snapshots: Arc::default(),
             figures: Arc::new(Figures::default),
             agents_connected: Arc::new(|| 3),
-            metrics: Arc::new(|| "agentcom_up 1\n".to_owned()),
+            monitor: Arc::new(Quiet),
             log: Log::silent(),
             settings,
         };

@@ -7,6 +7,7 @@
 
 mod aliases;
 mod budget;
+mod card;
 mod clock;
 mod connection;
 mod framing;
@@ -17,6 +18,7 @@ mod worker;
 
 pub use aliases::Aliases;
 pub use budget::Budget;
+pub use card::{Arrival, Card, Client, Traffic};
 pub use clock::Clock;
 pub use framing::Framing;
 pub use listener::{Listener, descriptors_for_connections};

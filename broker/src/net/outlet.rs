@@ -20,6 +20,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 use super::aliases::Aliases;
 use super::budget::Budget;
+use super::card::Card;
 use super::framing::Framing;
 use agentcom_protocol::{Decoded, Limits, ServerDecoder, binary};
 
@@ -37,6 +38,7 @@ pub struct OutletLimits {
 pub struct Outlet {
     index: usize,
     id: u64,
+    card: Card,
     limits: Arc<OutletLimits>,
     queue: Mutex<Queue>,
     /// Set once the client is spoken to in the binary framing.
@@ -108,6 +110,7 @@ impl Outlet {
         Outlet {
             index,
             id,
+            card: Card::default(),
             limits,
             queue: Mutex::new(queue),
             aliases: OnceLock::new(),
@@ -133,6 +136,12 @@ impl Outlet {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn card(&self) -> &Card {
+        &self.card
     }
 
     /// How the client is spoken to.
@@ -187,6 +196,7 @@ impl Outlet {
             bytes.clear();
             return;
         }
+        self.card.note_output(bytes.len() as u64);
         let mut sent = 0;
         if queue.chunks.is_empty() {
             let Some(socket) = &queue.socket else { return };

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::LocalRuntime;
 use tokio::sync::mpsc;
 
+use super::card::Arrival;
 use super::clock::Clock;
 use super::connection::Connection;
 use super::outlet::{Cut, Outlet, OutletLimits};
@@ -160,11 +161,13 @@ impl Worker {
     }
 
     fn connect(self: &Rc<Self>, new: NewConnection) -> std::io::Result<Connection> {
+        let peer = new.socket.peer_addr()?;
         let (read, write) = tokio::net::TcpStream::from_std(new.socket)?.into_split();
         let limits = &self.limits;
         let outlet =
             self.registry.enter(|index, id| Outlet::new(index, id, write, Arc::clone(limits)));
         let now = self.clock.tick();
+        outlet.card().arrive(Arrival { peer, at: now });
         let mut session =
             Session::new(Arc::clone(&outlet), new.peer, Arc::clone(&self.context), now);
         session.greet(&mut self.dispatch.borrow_mut());

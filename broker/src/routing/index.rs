@@ -87,6 +87,11 @@ impl<T: Keyed> Index<T> {
         self.len -= removed;
     }
 
+    /// Every value, in no particular order. As many steps as there are values.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.literal.iter().flatten().chain(self.wildcard.iter())
+    }
+
     /// Append every value whose filter wants `subject`, in no particular order.
     pub fn matching(&self, subject: &str, found: &mut Vec<T>) {
         let hash = self.hasher.hash_one(subject.as_bytes());

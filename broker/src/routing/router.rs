@@ -64,6 +64,12 @@ impl Router {
         self.len() == 0
     }
 
+    /// Every subscription. Whoever wants to subscribe waits meanwhile.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Subscription>> {
+        self.index.read().iter().cloned().collect()
+    }
+
     /// Messages published from now on reach `subscription`.
     pub fn subscribe(&self, subscription: &Arc<Subscription>) {
         let filter = subscription.filter();

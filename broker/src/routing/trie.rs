@@ -126,6 +126,11 @@ impl<T: Clone + PartialEq> Trie<T> {
         removed
     }
 
+    /// Every value, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.nodes.iter().flat_map(|node| node.here.iter().chain(&node.tail))
+    }
+
     /// Append every value whose filter wants `subject`.
     pub(super) fn matching(&self, subject: &str, found: &mut Vec<T>) {
         let mut frontier: SmallVec<[u32; 16]> = SmallVec::new();

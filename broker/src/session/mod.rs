@@ -29,7 +29,7 @@ use self::binary::{Alias, Known};
 use self::subscriptions::Subscriptions;
 use crate::core::command::{Command, SessionId, Tick};
 use crate::durable::ReplyTo;
-use crate::net::{Cut, Framing, Outlet};
+use crate::net::{Client, Cut, Framing, Outlet};
 use crate::routing::{Destination, Dispatch, Origin, Permissions, Subscription};
 use agentcom_protocol::{
     ClientDecoder, ClientFrame, Connect, DecodeError, Decoded, Filter, Limits, Publish, Subject,
@@ -246,6 +246,9 @@ impl Session {
         }
         self.context.metrics.messages_in.add(publishes);
         self.context.metrics.bytes_in.add(consumed as u64);
+        let card = self.outlet.card();
+        card.note_input(now, publishes, consumed as u64);
+        card.note_subscriptions(self.subscriptions.len());
         outcome
     }
 
@@ -484,6 +487,12 @@ impl Session {
             self.context.metrics.logins_refused.add(1);
             return Err(self.violation(dispatch));
         }
+        self.outlet.card().introduce(Client {
+            name: connect.name.clone(),
+            lang: connect.lang.clone(),
+            version: connect.version.clone(),
+            identity: self.login.as_ref().map_or(String::new(), |login| login.identity.to_string()),
+        });
         if let Decoder::Text(decoder) = &mut self.decoder {
             *decoder = ClientDecoder::new(self.context.limits);
         }
