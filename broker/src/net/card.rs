@@ -8,8 +8,10 @@ use parking_lot::Mutex;
 
 use crate::core::command::Tick;
 
-/// Who a client is and how much it did. Written by the one who serves it, read by anybody.
+/// Who a client is and how much it did. Written by the one who serves it, read by anybody. In cache
+/// lines of its own: it is written at every read, and its neighbours are looked at by every sender.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct Card {
     arrival: OnceLock<Arrival>,
     client: Mutex<Option<Box<Client>>>,
@@ -84,18 +86,14 @@ impl Card {
 
     /// Something came from the client. Only the one who serves it may say so.
     pub fn note_input(&self, at: Tick, messages: u64, bytes: u64) {
-        // Nobody else writes these, so no addition is lost.
-        let add = |counter: &AtomicU64, more| {
-            counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
-        };
         self.heard.store(at.0, Ordering::Relaxed);
         add(&self.messages_in, messages);
         add(&self.bytes_in, bytes);
     }
 
-    /// Something is sent to the client.
+    /// Something is sent to the client. Only whoever has its queue may say so.
     pub fn note_output(&self, bytes: u64) {
-        self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+        add(&self.bytes_out, bytes);
     }
 
     /// The client has so many subscriptions now.
@@ -115,4 +113,9 @@ impl Card {
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
         }
     }
+}
+
+/// One at a time writes such a counter, so no addition is lost.
+fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
 }
