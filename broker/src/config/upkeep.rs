@@ -34,7 +34,7 @@ settings! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Compaction {
         /// Time of day, in UTC; up to six hours later if the broker is busy then. 03:00: the quiet
-        /// hours of most. None: only when somebody asks for it.
+        /// hours of most. "never": only when somebody asks for it.
         "at" at: TimeOfDay = TimeOfDay(Some(Duration::from_secs(3 * 3_600)));
     }
 }
