@@ -7,8 +7,8 @@ use hashbrown::HashMap;
 use serde_json::{Value, json};
 
 use crate::commit::Health;
+use crate::core::calendar::Civil;
 use crate::core::command::Tick;
-use crate::core::cron;
 use crate::metrics::{Reading, Times};
 use crate::net::{Clock, Outlet, Registry};
 use crate::ports_file::Ports;
@@ -214,9 +214,7 @@ fn described(subscription: &Subscription) -> String {
 
 /// Milliseconds since 1970 as people read them: RFC 3339, in UTC.
 fn time(wall_ms: u64) -> String {
-    let seconds = wall_ms / 1_000;
-    let (year, month, day) = cron::date(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let Civil { year, month, day, hour, minute, second } = Civil::of(wall_ms);
     let ms = wall_ms % 1_000;
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }

@@ -1,6 +1,7 @@
 //! Looks after everything that is kept, beside the commit loop: backups, order in the tables, when
-//! it is time for either, and whether there is room. What is long is done by one thread, one thing after another; what is quick by
-//! another one, so that nobody waits for a backup to learn of the others.
+//! it is time for either, and whether there is room. What is long is done by one thread, one thing
+//! after another; what is quick by another one, so that nobody waits for a backup to learn of the
+//! others.
 
 mod archive;
 mod error;
@@ -333,14 +334,12 @@ impl Keeper {
         // What the core knows; nothing at first, so it is told at once if there is no room.
         let mut told = None;
         loop {
-            let (scarcity, is_news) = room.look();
+            let scarcity = room.look();
             seen.free_bytes.store(room.free_bytes(), Ordering::Relaxed);
             seen.is_scarce.store(scarcity.is_some(), Ordering::Relaxed);
             // How much is free changes all the time, and is worth a word only if it matters.
             if told.is_some() != scarcity.is_some() && tell_core(Command::Room(scarcity)) {
                 told = scarcity;
-            }
-            if is_news {
                 match scarcity {
                     Some(Scarcity { free_bytes, free_bytes_min }) => tracing::error!(
                         free_bytes,

@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 use alerts::{Alerts, Change, Thresholds};
 
 pub use agents::{AgentDigest, Agents, Seen};
-pub use health::Health;
+pub use health::{Health, StoreHealth};
 pub use window::{Day, Hour, Window};
 pub use work::{COMPLETIONS_MAX, Completion, Latency, Outcomes, Step, Stepped, Work};
 

@@ -32,6 +32,7 @@
 mod agent;
 mod backlog;
 mod bits;
+pub mod calendar;
 mod cancel;
 mod channel;
 pub mod command;

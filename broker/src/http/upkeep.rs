@@ -11,17 +11,13 @@ use super::caller::Caller;
 use super::error::reply;
 use super::handlers::unix_ms;
 use super::{DurableCalls, HttpError, HttpState};
+use crate::board::StoreHealth;
 use crate::core::command::{
     Command, CompactedTable, Compaction, Name, Reply, StoreView, TableView, UpkeepCommand,
     UpkeepReply,
 };
 use crate::translate::upkeep;
 use crate::upkeep::table_named;
-
-/// A backup older than this is stale. Two days, as in the hub.
-const STALE_MS: u64 = 48 * 3_600_000;
-/// More of a table should not be useless. Half, as in the hub.
-const FRAGMENTATION_MAX: f64 = 0.5;
 
 /// `POST /api/admin/backup`
 pub(super) async fn create<D: DurableCalls>(
@@ -74,48 +70,14 @@ pub(super) async fn health<D: DurableCalls>(
     caller.admin()?;
     let view = store(&state).await?;
     let health = StoreHealth::of(&view, unix_ms());
-    let words = ["healthy", "warning", "unhealthy"];
-    let bad = usize::from(health.is_stale) + usize::from(!health.fragmented.is_empty());
     let body = json!({
-        "health_status": words[bad],
+        "health_status": health.as_str(),
         "stale_backup": health.is_stale,
         "high_fragmentation": !health.fragmented.is_empty(),
         "last_backup_at": view.backup_ms,
         "tables": tables(&view),
     });
     Ok(reply(StatusCode::OK, &body))
-}
-
-/// What is not well about the tables.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct StoreHealth {
-    is_stale: bool,
-    fragmented: Vec<&'static str>,
-    /// Hours since the newest backup.
-    backup_hours: Option<u64>,
-}
-
-impl StoreHealth {
-    fn of(view: &StoreView, now_ms: u64) -> StoreHealth {
-        let age_ms = view.backup_ms.map(|backup_ms| now_ms.saturating_sub(backup_ms));
-        let fragmented = view.tables.iter().filter(|table| table.fragmentation > FRAGMENTATION_MAX);
-        StoreHealth {
-            is_stale: age_ms.is_none_or(|age_ms| age_ms > STALE_MS),
-            fragmented: fragmented.map(|table| table.size.table).collect(),
-            backup_hours: age_ms.map(|age_ms| age_ms / 3_600_000),
-        }
-    }
-
-    /// The sentences of the hub for it.
-    pub(super) fn conditions(&self) -> Vec<String> {
-        let stale = self.is_stale.then(|| match self.backup_hours {
-            None => "DETS backup: never run".to_owned(),
-            Some(hours) => format!("DETS backup stale: last backup {hours}h ago"),
-        });
-        let tables = self.fragmented.join(", ");
-        let fragmented = format!("DETS fragmentation >50%: {tables}");
-        stale.into_iter().chain((!tables.is_empty()).then_some(fragmented)).collect()
-    }
 }
 
 /// What is not well; nothing if nobody knows.
@@ -228,28 +190,4 @@ async fn ask<D: DurableCalls>(
 fn named(name: Result<Path<String>, PathRejection>) -> Result<Name, HttpError> {
     let Path(name) = name.map_err(|_| HttpError::NotFound)?;
     Name::parse(&name).map_err(|_| HttpError::NotFound)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::command::TableHealth;
-
-    const HOUR: u64 = 3_600_000;
-
-    #[track_caller]
-    fn check(backup_ms: Option<u64>, fragmentation: f64, expected: &[&str]) {
-        let size = TableView { table: "task_queue", records: 1, bytes: 1 };
-        let tables = vec![TableHealth { size, fragmentation }];
-        let view = StoreView { tables, backup_ms, compactions: Vec::new() };
-        assert_eq!(StoreHealth::of(&view, 100 * HOUR).conditions(), expected);
-    }
-
-    #[test]
-    fn what_is_not_well_is_said_at_the_edges_of_the_hub() {
-        check(None, 0.0, &["DETS backup: never run"]);
-        check(Some(52 * HOUR), 0.5, &[]);
-        check(Some(52 * HOUR - 1), 0.0, &["DETS backup stale: last backup 48h ago"]);
-        check(Some(100 * HOUR), 0.51, &["DETS fragmentation >50%: task_queue"]);
-    }
 }

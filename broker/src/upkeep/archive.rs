@@ -28,6 +28,9 @@ use crate::store::{Audit, Upkeep, folder, rocks};
 /// The file that says what is in a backup.
 const MANIFEST: &str = "manifest.json";
 
+/// The longest manifest. 1 MiB: one of ours has 2 KiB.
+const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+
 /// The folder in a backup, and in the data folder, that is a store.
 pub(super) const STORE: &str = "store";
 
@@ -295,8 +298,8 @@ impl Archive {
 
 fn manifest(folder: &Path) -> Result<(Manifest, BackupView), BackupError> {
     let damaged = |reason: String| BackupError::damaged(folder, format!("{MANIFEST}: {reason}"));
-    let text =
-        fs::read_to_string(folder.join(MANIFEST)).map_err(|error| damaged(error.to_string()))?;
+    let text = sums::text(&folder.join(MANIFEST), MANIFEST_BYTES_MAX);
+    let text = text.map_err(|error| damaged(error.to_string()))?;
     let manifest: Manifest =
         serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
     if manifest.format != FORMAT {

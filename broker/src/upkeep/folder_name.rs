@@ -1,15 +1,13 @@
 //! The name of a backup's folder: when it was made, `2026-11-27_03-00-00`, in UTC. The names are in
 //! the order of the times, and none of them can lead out of the folder that they stand in.
 
+use crate::core::calendar::Civil;
 use crate::core::command::Name;
-use crate::core::cron;
 
 /// The name of a backup that is made at `wall_ms` (milliseconds since 1970).
 #[must_use]
 pub(super) fn of(wall_ms: u64) -> Name {
-    let seconds = wall_ms / 1_000;
-    let (year, month, day) = cron::date(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let Civil { year, month, day, hour, minute, second } = Civil::of(wall_ms);
     let text = format!("{year:04}-{month:02}-{day:02}_{hour:02}-{minute:02}-{second:02}");
     Name::parse(&text).expect("digits, '-' and '_' make a name")
 }

@@ -74,9 +74,9 @@ impl Room {
         self.free_bytes
     }
 
-    /// Look how much there is: whether it is scarce, and whether that is news.
-    pub(super) fn look(&mut self) -> (Option<Scarcity>, bool) {
-        let Ok(free_bytes) = free_bytes(&self.data_dir) else { return (self.scarcity, false) };
+    /// Look how much there is. Gives how little, if it is scarce.
+    pub(super) fn look(&mut self) -> Option<Scarcity> {
+        let Ok(free_bytes) = free_bytes(&self.data_dir) else { return self.scarcity };
         self.free_bytes = free_bytes;
         let was = self.scarcity.is_some();
         let is_scarce = self.settings.is_scarce(was, free_bytes);
@@ -94,7 +94,7 @@ impl Room {
                 }
             }
         }
-        (self.scarcity, was != is_scarce)
+        self.scarcity
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
             folder.path().to_owned(),
             DiskSettings { free_bytes_min: 0, reserve_bytes: 1 << 20 },
         );
-        assert_eq!(room.look(), (None, false));
+        assert_eq!(room.look(), None);
         let reserve = folder.path().join(RESERVE);
         assert_eq!(fs::metadata(&reserve).unwrap().len(), 1 << 20);
         make_room(folder.path(), DiskSettings { free_bytes_min: 0, reserve_bytes: 1 << 20 });

@@ -15,6 +15,9 @@ pub(super) const FILE: &str = "SHA256SUMS";
 /// Folders within folders. 8: a backup has two.
 const DEPTH_MAX: usize = 8;
 
+/// The longest `SHA256SUMS`. 64 MiB: those of half a million files.
+const BYTES_MAX: u64 = 64 << 20;
+
 /// Bytes that are read at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -105,8 +108,23 @@ pub(super) fn digest(
 /// # Errors
 /// [`BackupError::Damaged`] if there are none.
 pub(super) fn kept(folder: &Path) -> Result<String, BackupError> {
-    fs::read_to_string(folder.join(FILE))
+    text(&folder.join(FILE), BYTES_MAX)
         .map_err(|error| BackupError::damaged(folder, format!("{FILE} cannot be read: {error}")))
+}
+
+/// What stands in the file `path`, which should not be longer than `bytes_max`: a backup may come
+/// from anywhere.
+///
+/// # Errors
+/// What reading says; [`io::ErrorKind::FileTooLarge`] beyond `bytes_max`.
+pub(super) fn text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(bytes_max + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > bytes_max {
+        let reason = format!("it has more than {bytes_max} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(text)
 }
 
 /// The first difference between the sums that were `kept` and those that were `found`, as a
@@ -177,6 +195,14 @@ mod tests {
         fs::remove_file(folder.path().join("in/a")).unwrap();
         check(Some("in/a is missing"));
         assert!(difference("nonsense", "").unwrap().contains(FILE));
+    }
+
+    #[test]
+    fn no_more_is_read_than_is_allowed() {
+        let folder = folder();
+        let read = |bytes_max| text(&folder.path().join("b"), bytes_max);
+        assert_eq!(read(3).unwrap(), "abc");
+        assert_eq!(read(2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]
