@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use self::audience::{Audience, Change, Watch};
 pub use self::audience::{Heard, PushTo};
+use crate::board::DiskLevel;
 use crate::commit::clock::Clock;
 use crate::commit::turn::Voice;
 use crate::commit::{self, SendError};
@@ -223,9 +224,9 @@ impl Durable {
         times
     }
 
-    /// Free bytes of the disk, and whether they are too few; `None` without a disk.
+    /// How full the disk is; `None` without a disk.
     #[must_use]
-    pub fn disk(&self) -> Option<(u64, bool)> {
+    pub fn disk(&self) -> Option<DiskLevel> {
         self.upkeep.disk()
     }
 

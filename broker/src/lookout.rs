@@ -8,8 +8,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
-use crate::board::alerts::{Change, Rule, Thresholds};
-use crate::board::{Board, Digest, Stepped};
+use crate::board::alerts::Change;
+use crate::board::rules::{Rule, Thresholds};
+use crate::board::{Board, Digest, Levels, Stepped};
 use crate::commit::clock::unix_ms;
 use crate::core::command::{Message, Name, PresenceEvent, TaskEvent};
 use crate::tally::Tally;
@@ -103,8 +104,8 @@ impl Lookout {
     }
 
     /// See whether anything is wrong now. Gives what changed.
-    pub fn check(&self, thresholds: &Thresholds) -> Vec<Change> {
-        let changes = self.look(|board| board.check(unix_ms(), thresholds));
+    pub fn check(&self, levels: Levels, thresholds: &Thresholds) -> Vec<Change> {
+        let changes = self.look(|board| board.check(unix_ms(), levels, thresholds));
         changes.iter().cloned().for_each(|change| self.show(Sight::Alert(change)));
         changes
     }

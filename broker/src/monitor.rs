@@ -243,7 +243,9 @@ fn readings(context: &Context, registry: &Registry) -> Vec<Reading> {
     let gauge = |name, meaning, value| Reading { kind: "gauge", name, meaning, value };
     let counter = |name, meaning, value| Reading { kind: "counter", name, meaning, value };
     let pending = registry.all().iter().map(|outlet| outlet.pending_bytes()).sum();
-    let (free_bytes, is_scarce) = context.durable.disk().unwrap_or_default();
+    let disk = context.durable.disk();
+    let free_bytes = disk.map_or(0, |disk| disk.free_bytes);
+    let is_scarce = disk.is_some_and(|disk| disk.is_scarce);
     let mut readings = vec![
         gauge("disk_free_bytes", "bytes that are free on the disk of the data folder", free_bytes),
         gauge(

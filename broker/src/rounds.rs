@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
-use crate::core::command::{Command, ConfigCommand, Name, Reply};
+use crate::board::Levels;
+use crate::core::command::{Command, ConfigCommand, Name, Reply, UpkeepCommand, UpkeepReply};
 use crate::durable::Durable;
 use crate::logging::{LeftOut, Log};
 use crate::routing::{Dispatch, EVENT_PREFIX, Router};
@@ -50,7 +51,7 @@ pub async fn go(durable: Durable, router: Arc<Router>, log: Log) {
         }
         if now >= check_at {
             checked = now;
-            for change in durable.lookout().check(&thresholds) {
+            for change in durable.lookout().check(levels(&durable).await, &thresholds) {
                 let event = alert::change(&change, &|task| task.0.into());
                 tracing::warn!(alert = %event, "an alert fired or is over");
                 let subject = format!("{EVENT_PREFIX}ALERT");
@@ -59,6 +60,27 @@ pub async fn go(durable: Durable, router: Arc<Router>, log: Log) {
             dispatch.flush();
         }
     }
+}
+
+/// What no event tells of.
+async fn levels(durable: &Durable) -> Levels {
+    let figures = durable.figures();
+    let mut levels = Levels {
+        queued: figures.queued.iter().sum(),
+        dead: figures.tasks_dead,
+        disk: durable.disk(),
+        ..Levels::default()
+    };
+    let store = durable.call(Command::Upkeep(UpkeepCommand::ShowStore)).await;
+    if let Ok(Reply::Upkeep(answer)) = store
+        && let UpkeepReply::Store(view) = *answer
+    {
+        let sizes = view.tables.iter().map(|table| (table.size.table, table.size.bytes));
+        levels.largest_table = sizes.max_by_key(|(_, bytes)| *bytes);
+        let started_ms = durable.lookout().look(|board| board.started_ms());
+        levels.backup_due_from_ms = Some(view.backup_ms.unwrap_or(0).max(started_ms));
+    }
+    levels
 }
 
 /// What was set; null if nothing was, or it cannot be had now.

@@ -27,6 +27,7 @@ pub use self::restore::{Restored, restore};
 use self::room::Room;
 pub use self::room::{DiskSettings, make_room};
 use self::schedule::Schedule;
+use crate::board::DiskLevel;
 use crate::commit::clock::unix_ms;
 use crate::commit::turn::Voice;
 use crate::core::command::{
@@ -155,8 +156,7 @@ struct Shared {
 struct Seen {
     /// When the newest backup was made; 0: there is none.
     backup_ms: AtomicU64,
-    free_bytes: AtomicU64,
-    is_scarce: AtomicBool,
+    disk: Mutex<Option<DiskLevel>>,
 }
 
 #[derive(Debug)]
@@ -233,12 +233,10 @@ impl Handle {
         })
     }
 
-    /// Free bytes of the disk, and whether they are too few; `None` without a disk.
+    /// How full the disk is; `None` without a disk.
     #[must_use]
-    pub fn disk(&self) -> Option<(u64, bool)> {
-        let seen = &self.shared.as_ref()?.seen;
-        let is_scarce = seen.is_scarce.load(Ordering::Relaxed);
-        Some((seen.free_bytes.load(Ordering::Relaxed), is_scarce))
+    pub fn disk(&self) -> Option<DiskLevel> {
+        *self.shared.as_ref()?.seen.disk.lock()
     }
 
     /// When the newest backup was made, if there is one: wall clock, in milliseconds since 1970.
@@ -335,8 +333,7 @@ impl Keeper {
         let mut told = None;
         loop {
             let scarcity = room.look();
-            seen.free_bytes.store(room.free_bytes(), Ordering::Relaxed);
-            seen.is_scarce.store(scarcity.is_some(), Ordering::Relaxed);
+            *seen.disk.lock() = room.level();
             // How much is free changes all the time, and is worth a word only if it matters.
             if told.is_some() != scarcity.is_some() && tell_core(Command::Room(scarcity)) {
                 told = scarcity;

@@ -46,6 +46,10 @@ fn a_full_disk_stops_new_work_only_and_only_while_it_is_full() {
     let reserve = disk.path().join("data").join("reserve");
     assert!(until(|| reserve.exists().then_some(())).is_some(), "nothing is held in reserve");
     let ann = register(&broker, "ann").0;
+    // Looked at often; what was set counts at once after the start below.
+    let thresholds = r#"{"check_interval_ms":100}"#;
+    let headers = broker.bearer() + JSON;
+    broker.http_put("/api/config/alert-thresholds", &headers, thresholds);
     let mut wire = broker.connect(QUIET);
     let tasks: Vec<u64> = (0..3).map(|number| wire.submit("work", &number.to_string())).collect();
     let mut alice = broker.connect(QUIET);
@@ -94,7 +98,15 @@ fn a_full_disk_stops_new_work_only_and_only_while_it_is_full() {
     alice.start_worker(&format!("alice queues=work holding={lease}"));
     let complete = format!("TASK COMPLETE c {} 4\r\ndone\r\n", offers[1].lease());
     assert!(alice.ask(complete).starts_with("OK c"));
+    let alerts = || broker.http_get("/api/alerts", "").json()["alerts"].clone();
+    let has = |rule: &str| {
+        let alerts = alerts();
+        alerts.as_array().is_some_and(|all| all.iter().any(|alert| alert["rule_id"] == rule))
+    };
+    assert!(until(|| has("disk_scarce").then_some(())).is_some(), "no alert: {}", alerts());
+    assert!(has("disk_filling"), "{}", alerts());
     disk.clear();
     await_submit(&mut wire, "OK s");
+    assert!(until(|| (!has("disk_scarce")).then_some(())).is_some(), "{}", alerts());
     assert_eq!(broker.http_get("/health", "").json()["status"], json!("ok"));
 }

@@ -1,6 +1,7 @@
 //! End-to-end tests: a real broker process, real sockets, one broker a test, all on free ports.
 
 mod abuse;
+mod alerts;
 mod backup;
 mod client;
 mod command_line;

@@ -22,8 +22,14 @@ fn shared_settings_have_their_defaults_and_outlive_a_crash() {
     broker.http_get(repo, "").expect(200, &json!({"default_repo": null, "configured": false}));
     let defaults = json!({"check_interval_ms": 30_000, "queue_growing_checks": 3,
         "failure_rate_pct": 50.0, "stuck_task_ms": 300_000, "error_count_hour": 10,
+        "table_size_bytes": 100_000_000, "dead_letter_count": 10, "queued_tasks_count": 50,
+        "error_rate_per_minute": 20, "agent_disconnects_per_hour": 10,
+        "backup_stale_ms": 172_800_000, "disk_used_pct": 85.0,
         "cooldowns": {"queue_growing": 300_000, "high_failure_rate": 600_000, "stuck_tasks": 0,
-            "no_agents_online": 0, "high_error_rate": 300_000}});
+            "no_agents_online": 0, "high_error_rate": 300_000, "table_size": 3_600_000,
+            "dead_letters": 300_000, "queue_backlog": 300_000, "error_burst": 300_000,
+            "agent_disconnects": 300_000, "backup_stale": 3_600_000, "disk_filling": 3_600_000,
+            "disk_scarce": 0}});
     get(&broker, thresholds).expect(200, &defaults);
     broker.http_get(heartbeat, "").expect(401, &json!({"error": "unauthorized"}));
 

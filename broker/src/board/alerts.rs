@@ -1,4 +1,4 @@
-//! Alerts: what is wrong, since when, and whether somebody knows. The rules of the contract's 8.5.
+//! Alerts: what is wrong, since when, and whether somebody knows.
 //!
 //! ```text
 //! quiet --(the condition holds)--> active --(acknowledged)--> known
@@ -6,189 +6,14 @@
 //!   +-------(a check finds it gone)--+--------------------------+
 //! ```
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::{Facts, Outcomes};
-use crate::core::command::TaskId;
+use super::Facts;
+use super::rules::{Finding, Rule, Thresholds, find};
 
-/// Checks in a row that must find the queue calm before its alert is over: a queue that grows in
-/// steps is one alert and not many.
-const CALM_CHECKS: u32 = 3;
-
-/// What is watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
-    /// Ever more tasks wait.
-    QueueGrowing,
-    /// Too large a part of the attempts fails.
-    HighFailureRate,
-    /// Agents have tasks of which nothing was heard for long.
-    StuckTasks,
-    /// Agents are known, and none is here.
-    NoAgentsOnline,
-    /// Too many attempts fail.
-    HighErrorRate,
-}
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// Somebody should look.
-    Warning,
-    /// Somebody has to do something.
-    Critical,
-}
-
-impl Rule {
-    /// Every rule.
-    pub const ALL: [Rule; 5] = [
-        Rule::QueueGrowing,
-        Rule::HighFailureRate,
-        Rule::StuckTasks,
-        Rule::NoAgentsOnline,
-        Rule::HighErrorRate,
-    ];
-
-    /// Its name on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Rule::QueueGrowing => "queue_growing",
-            Rule::HighFailureRate => "high_failure_rate",
-            Rule::StuckTasks => "stuck_tasks",
-            Rule::NoAgentsOnline => "no_agents_online",
-            Rule::HighErrorRate => "high_error_rate",
-        }
-    }
-
-    /// The rule of a name.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Rule> {
-        Rule::ALL.into_iter().find(|rule| rule.as_str() == text)
-    }
-
-    /// How bad it is.
-    #[must_use]
-    pub fn severity(self) -> Severity {
-        match self {
-            Rule::StuckTasks | Rule::NoAgentsOnline => Severity::Critical,
-            Rule::QueueGrowing | Rule::HighFailureRate | Rule::HighErrorRate => Severity::Warning,
-        }
-    }
-}
-
-impl Severity {
-    /// Its word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
-        }
-    }
-}
-
-/// When a rule finds something. What is not set has the contract's value.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Thresholds {
-    /// Time between checks, in milliseconds.
-    pub check_interval_ms: u64,
-    /// Minutes in a row by the end of which more tasks waited than before.
-    pub queue_growing_checks: usize,
-    /// Part of the attempts of an hour that may fail, in per cent.
-    pub failure_rate_pct: f64,
-    /// How long nothing may be heard of a task that an agent has, in milliseconds.
-    pub stuck_task_ms: u64,
-    /// Attempts of an hour that may fail.
-    pub error_count_hour: u64,
-    /// How long an active alert that nobody acknowledged is not repeated, in milliseconds.
-    pub cooldowns_ms: BTreeMap<Rule, u64>,
-}
-
-impl Default for Thresholds {
-    fn default() -> Self {
-        let cooldowns_ms = [
-            (Rule::QueueGrowing, 300_000),
-            (Rule::HighFailureRate, 600_000),
-            (Rule::StuckTasks, 0),
-            (Rule::NoAgentsOnline, 0),
-            (Rule::HighErrorRate, 300_000),
-        ];
-        Thresholds {
-            check_interval_ms: 30_000,
-            queue_growing_checks: 3,
-            failure_rate_pct: 50.0,
-            stuck_task_ms: 300_000,
-            error_count_hour: 10,
-            cooldowns_ms: cooldowns_ms.into(),
-        }
-    }
-}
-
-/// What a rule found. Its text is for people.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Finding {
-    /// Of [`Rule::QueueGrowing`].
-    QueueGrowing {
-        /// Minutes in a row.
-        steps: usize,
-        /// Tasks that wait now.
-        depth: u64,
-    },
-    /// Of [`Rule::HighFailureRate`].
-    HighFailureRate {
-        /// Attempts of the last hour.
-        outcomes: Outcomes,
-    },
-    /// Of [`Rule::StuckTasks`].
-    StuckTasks {
-        /// Some of them.
-        tasks: Vec<TaskId>,
-        /// For how long, at least; in milliseconds.
-        for_ms: u64,
-    },
-    /// Of [`Rule::NoAgentsOnline`].
-    NoAgentsOnline {
-        /// Agents that were here since the start.
-        known: usize,
-    },
-    /// Of [`Rule::HighErrorRate`].
-    HighErrorRate {
-        /// Attempts of the last hour that failed.
-        failed: u64,
-        /// As many are allowed.
-        max: u64,
-    },
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Finding::QueueGrowing { steps, depth } => {
-                write!(f, "The queue grew for {steps} minutes in a row; {depth} tasks wait")
-            }
-            Finding::HighFailureRate { outcomes } => {
-                let (pct, failed) = (outcomes.failure_pct(), outcomes.failed + outcomes.dead);
-                let total = outcomes.total();
-                write!(
-                    f,
-                    "{pct:.1} % of the attempts of the last hour failed ({failed} of {total})"
-                )
-            }
-            Finding::StuckTasks { tasks, for_ms } => {
-                let (count, seconds) = (tasks.len(), for_ms / 1_000);
-                write!(f, "{count} assigned tasks were not heard of for more than {seconds} s")
-            }
-            Finding::NoAgentsOnline { known } => {
-                write!(f, "None of the {known} known agents is connected")
-            }
-            Finding::HighErrorRate { failed, max } => {
-                write!(f, "{failed} attempts failed in the last hour; {max} are allowed")
-            }
-        }
-    }
-}
+/// Alerts that are over and remembered; the newest ones. 200: some days of a broker that is not
+/// well, and 100 kB.
+const PAST_MAX: usize = 200;
 
 /// An alert that is not over.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,6 +26,15 @@ pub struct Alert {
     pub fired_ms: u64,
     /// Somebody knows.
     pub is_acknowledged: bool,
+}
+
+/// An alert that is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastAlert {
+    /// As it was.
+    pub alert: Alert,
+    /// When a check found it gone; wall clock.
+    pub cleared_ms: u64,
 }
 
 /// What a check changed.
@@ -220,9 +54,13 @@ struct Active {
     calm_checks: u32,
 }
 
-/// All alerts that are not over.
+/// All alerts: those that are not over, and the newest of those that are.
 #[derive(Debug, Default)]
-pub struct Alerts(BTreeMap<Rule, Active>);
+pub struct Alerts {
+    active: BTreeMap<Rule, Active>,
+    /// Newest first.
+    past: VecDeque<PastAlert>,
+}
 
 impl Alerts {
     /// Look at every rule. Gives what changed, in the order of the rules.
@@ -233,19 +71,22 @@ impl Alerts {
 
     fn look(&mut self, rule: Rule, facts: &Facts, thresholds: &Thresholds) -> Option<Change> {
         let now_ms = facts.now_ms;
-        let Some(finding) = find(rule, facts, thresholds) else {
-            let active = self.0.get_mut(&rule)?;
+        let is_active = self.active.contains_key(&rule);
+        let Some(finding) = find(rule, facts, thresholds, is_active) else {
+            let active = self.active.get_mut(&rule)?;
             active.calm_checks += 1;
-            if rule == Rule::QueueGrowing && active.calm_checks < CALM_CHECKS {
+            if active.calm_checks < rule.calm_checks() {
                 return None;
             }
-            self.0.remove(&rule);
+            let over = self.active.remove(&rule)?;
+            self.past.truncate(PAST_MAX - 1);
+            self.past.push_front(PastAlert { alert: over.alert, cleared_ms: now_ms });
             return Some(Change::Cleared(rule));
         };
-        let Some(active) = self.0.get_mut(&rule) else {
+        let Some(active) = self.active.get_mut(&rule) else {
             let alert = Alert { rule, finding, fired_ms: now_ms, is_acknowledged: false };
             let active = Active { alert: alert.clone(), repeated_ms: now_ms, calm_checks: 0 };
-            self.0.insert(rule, active);
+            self.active.insert(rule, active);
             return Some(Change::Fired(alert));
         };
         active.calm_checks = 0;
@@ -261,61 +102,38 @@ impl Alerts {
 
     /// Somebody knows. Gives whether there is such an alert.
     pub fn acknowledge(&mut self, rule: Rule) -> bool {
-        let active = self.0.get_mut(&rule);
+        let active = self.active.get_mut(&rule);
         active.map(|active| active.alert.is_acknowledged = true).is_some()
     }
 
-    /// All of them, in the order of the rules.
-    pub fn iter(&self) -> impl Iterator<Item = &Alert> {
-        self.0.values().map(|active| &active.alert)
+    /// Those that are not over, in the order of the rules.
+    pub fn active(&self) -> impl Iterator<Item = &Alert> {
+        self.active.values().map(|active| &active.alert)
     }
-}
 
-fn find(rule: Rule, facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
-    match rule {
-        Rule::QueueGrowing => {
-            let steps = thresholds.queue_growing_checks.max(1);
-            let depth = facts.depths.last().copied()?;
-            rises(&facts.depths, steps).then_some(Finding::QueueGrowing { steps, depth })
-        }
-        Rule::HighFailureRate => {
-            let outcomes = facts.of_hour;
-            let is_high = outcomes.failure_pct() > thresholds.failure_rate_pct;
-            is_high.then_some(Finding::HighFailureRate { outcomes })
-        }
-        Rule::StuckTasks => {
-            let (tasks, for_ms) = (facts.stuck.clone(), thresholds.stuck_task_ms);
-            (!tasks.is_empty()).then_some(Finding::StuckTasks { tasks, for_ms })
-        }
-        Rule::NoAgentsOnline => {
-            let known = facts.agents_known;
-            (facts.agents_here == 0 && known > 0).then_some(Finding::NoAgentsOnline { known })
-        }
-        Rule::HighErrorRate => {
-            let (failed, max) = (facts.of_hour.failed, thresholds.error_count_hour);
-            (failed > max).then_some(Finding::HighErrorRate { failed, max })
-        }
+    /// Those that are over, the newest first; at most 200.
+    pub fn past(&self) -> impl Iterator<Item = &PastAlert> {
+        self.past.iter()
     }
-}
-
-/// Whether each of the last `steps` steps went up.
-pub(super) fn rises(depths: &[u64], steps: usize) -> bool {
-    let last = depths.len().checked_sub(steps + 1).map(|start| &depths[start..]);
-    last.is_some_and(|last| last.windows(2).all(|pair| pair[0] < pair[1]))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{DiskLevel, Levels, Outcomes};
     use super::*;
+    use crate::core::command::TaskId;
 
     fn facts() -> Facts {
         Facts {
             now_ms: 1_000_000,
             depths: Vec::new(),
             of_hour: Outcomes::default(),
+            failed_of_minute: 0,
+            departures_of_hour: 0,
             stuck: Vec::new(),
             agents_here: 1,
             agents_known: 1,
+            levels: Levels::default(),
         }
     }
 
@@ -333,39 +151,93 @@ mod tests {
         names(&alerts.check(&facts, &Thresholds::default()))
     }
 
+    /// The three points of every rule: facts that are just good, just bad, and good enough to end
+    /// an alert.
+    fn points() -> Vec<(Rule, [Facts; 3])> {
+        let outcomes = |completed, failed, dead| Outcomes { completed, failed, dead };
+        let hour = |of_hour| Facts { of_hour, ..facts() };
+        let levels = |levels| Facts { levels, ..facts() };
+        let table = |bytes| {
+            levels(Levels { largest_table: Some(("task_queue", bytes)), ..Levels::default() })
+        };
+        let dead = |dead| levels(Levels { dead, ..Levels::default() });
+        let queued = |queued| levels(Levels { queued, ..Levels::default() });
+        let disk = |used_pct, is_scarce| {
+            let disk = DiskLevel { free_bytes: 1, used_pct, is_scarce };
+            levels(Levels { disk: Some(disk), ..Levels::default() })
+        };
+        let depths = |depths: &[u64]| Facts { depths: depths.into(), ..facts() };
+        let backup = |age_ms: u64| Facts {
+            now_ms: 1_000_000 + age_ms,
+            levels: Levels { backup_due_from_ms: Some(1_000_000), ..Levels::default() },
+            ..facts()
+        };
+        let here = |agents_here, agents_known| Facts { agents_here, agents_known, ..facts() };
+        let two_days = 48 * 3_600_000;
+        let burst = |failed_of_minute| Facts { failed_of_minute, ..facts() };
+        let gone = |departures_of_hour| Facts { departures_of_hour, ..facts() };
+        vec![
+            (
+                Rule::QueueGrowing,
+                [depths(&[1, 2, 3, 3]), depths(&[9, 1, 2, 3, 4]), depths(&[1, 2, 3])],
+            ),
+            (
+                Rule::HighFailureRate,
+                [hour(outcomes(10, 9, 1)), hour(outcomes(10, 9, 2)), hour(outcomes(55, 9, 36))],
+            ),
+            (Rule::StuckTasks, [facts(), Facts { stuck: vec![TaskId(7)], ..facts() }, facts()]),
+            (Rule::NoAgentsOnline, [here(0, 0), here(0, 1), here(1, 1)]),
+            (
+                Rule::HighErrorRate,
+                [hour(outcomes(20, 10, 0)), hour(outcomes(20, 11, 0)), hour(outcomes(20, 9, 0))],
+            ),
+            (Rule::TableSize, [table(100_000_000), table(100_000_001), table(90_000_000)]),
+            (Rule::DeadLetters, [dead(10), dead(11), dead(9)]),
+            (Rule::QueueBacklog, [queued(50), queued(51), queued(45)]),
+            (Rule::ErrorBurst, [burst(20), burst(21), burst(18)]),
+            (Rule::AgentDisconnects, [gone(10), gone(11), gone(9)]),
+            (Rule::BackupStale, [backup(two_days), backup(two_days + 1), backup(0)]),
+            (Rule::DiskFilling, [disk(85.0, false), disk(85.1, false), disk(76.5, false)]),
+            (Rule::DiskScarce, [disk(0.0, false), disk(0.0, true), disk(0.0, false)]),
+        ]
+    }
+
     #[test]
     fn every_rule_fires_beyond_its_threshold_and_not_at_it() {
-        let outcomes = |completed, failed, dead| Outcomes { completed, failed, dead };
-        for (bad, good, rule) in [
-            (
-                Facts { depths: vec![9, 1, 2, 3, 4], ..facts() },
-                Facts { depths: vec![1, 2, 3, 3], ..facts() },
-                Rule::QueueGrowing,
-            ),
-            (
-                Facts { of_hour: outcomes(4, 4, 1), ..facts() },
-                Facts { of_hour: outcomes(4, 4, 0), ..facts() },
-                Rule::HighFailureRate,
-            ),
-            (Facts { stuck: vec![TaskId(7)], ..facts() }, facts(), Rule::StuckTasks),
-            (
-                Facts { agents_here: 0, ..facts() },
-                Facts { agents_here: 0, agents_known: 0, ..facts() },
-                Rule::NoAgentsOnline,
-            ),
-            (
-                Facts { of_hour: outcomes(20, 11, 0), ..facts() },
-                Facts { of_hour: outcomes(20, 10, 0), ..facts() },
-                Rule::HighErrorRate,
-            ),
-        ] {
+        let rules: Vec<Rule> = points().iter().map(|(rule, _)| *rule).collect();
+        assert_eq!(rules, Rule::ALL);
+        for (rule, [good, bad, _]) in points() {
             let mut alerts = Alerts::default();
             assert_eq!(check(&mut alerts, &good, 0), [""; 0], "{rule:?}");
             assert_eq!(check(&mut alerts, &bad, 0), [format!("+{}", rule.as_str())]);
             assert_eq!(Rule::parse(rule.as_str()), Some(rule));
         }
-        let few = Facts { depths: vec![1, 2, 3], ..facts() };
-        assert_eq!(check(&mut Alerts::default(), &few, 0), [""; 0], "too few samples");
+    }
+
+    #[test]
+    fn what_is_active_ends_at_a_tenth_less_than_allowed() {
+        for (rule, [good, bad, calm]) in points() {
+            let mut alerts = Alerts::default();
+            check(&mut alerts, &bad, 0);
+            let is_level = matches!(
+                rule,
+                Rule::HighFailureRate
+                    | Rule::HighErrorRate
+                    | Rule::TableSize
+                    | Rule::DeadLetters
+                    | Rule::QueueBacklog
+                    | Rule::ErrorBurst
+                    | Rule::AgentDisconnects
+                    | Rule::DiskFilling
+            );
+            if is_level {
+                assert_eq!(check(&mut alerts, &good, 1), [""; 0], "{rule:?} flaps");
+            }
+            for _ in 1..rule.calm_checks() {
+                assert_eq!(check(&mut alerts, &calm, 1), [""; 0]);
+            }
+            assert_eq!(check(&mut alerts, &calm, 1), [format!("-{}", rule.as_str())]);
+        }
     }
 
     #[test]
@@ -377,7 +249,7 @@ mod tests {
         assert_eq!(check(&mut alerts, &bad, 299_999), ["+no_agents_online"]);
         assert_eq!(check(&mut alerts, &bad, 300_000), ["+no_agents_online", "+high_error_rate"]);
         assert_eq!(check(&mut alerts, &bad, 300_001), ["+no_agents_online"]);
-        let fired: Vec<u64> = alerts.iter().map(|alert| alert.fired_ms).collect();
+        let fired: Vec<u64> = alerts.active().map(|alert| alert.fired_ms).collect();
         assert_eq!(fired, [1_000_000, 1_000_000], "it says since when");
     }
 
@@ -392,7 +264,7 @@ mod tests {
         assert_eq!(check(&mut alerts, &facts(), 2), ["-no_agents_online"]);
         assert_eq!(check(&mut alerts, &facts(), 3), [""; 0]);
         assert_eq!(check(&mut alerts, &bad, 4), ["+no_agents_online"]);
-        assert!(alerts.iter().all(|alert| !alert.is_acknowledged));
+        assert!(alerts.active().all(|alert| !alert.is_acknowledged));
     }
 
     #[test]
@@ -404,5 +276,22 @@ mod tests {
             assert_eq!(check(&mut alerts, facts, 1), [""; 0]);
         }
         assert_eq!(check(&mut alerts, &calm, 1), ["-queue_growing"]);
+    }
+
+    #[test]
+    fn what_is_over_is_remembered_newest_first_and_not_for_ever() {
+        let mut alerts = Alerts::default();
+        let bad = Facts { agents_here: 0, ..facts() };
+        for round in 0..=PAST_MAX as u64 {
+            check(&mut alerts, &bad, 2 * round);
+            alerts.acknowledge(Rule::NoAgentsOnline);
+            check(&mut alerts, &facts(), 2 * round + 1);
+        }
+        let past: Vec<&PastAlert> = alerts.past().collect();
+        assert_eq!(past.len(), PAST_MAX);
+        let newest = (past[0].alert.fired_ms, past[0].cleared_ms);
+        assert_eq!(newest, (1_000_400, 1_000_401));
+        assert!(past[0].alert.is_acknowledged);
+        assert_eq!(past.last().unwrap().cleared_ms, 1_000_003, "the oldest is forgotten");
     }
 }

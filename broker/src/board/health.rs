@@ -1,6 +1,6 @@
 //! Whether all is well, in words: the conditions of the contract's 5.2, and those of the tables.
 
-use super::alerts::rises;
+use super::rules::rises;
 use super::{Facts, Outcomes};
 use crate::core::command::{StoreView, TaskId};
 
@@ -11,7 +11,7 @@ const FAILURE_PCT_MAX: f64 = 50.0;
 /// Wrong frames of an hour that are nothing to worry about.
 const MISTAKES_MAX: u64 = 50;
 /// A backup older than this is stale. Two days, as in the hub.
-const STALE_MS: u64 = 48 * HOUR_MS;
+pub(super) const STALE_MS: u64 = 48 * HOUR_MS;
 /// More of a table should not be useless. Half, as in the hub.
 const FRAGMENTATION_MAX: f64 = 0.5;
 const HOUR_MS: u64 = 3_600_000;
@@ -122,6 +122,7 @@ impl StoreHealth {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Levels;
     use super::*;
     use crate::core::command::{TableHealth, TableView};
 
@@ -131,9 +132,12 @@ mod tests {
             now_ms: 0,
             depths: vec![1, 1, 2, 3],
             of_hour: Outcomes { completed: 1, failed: 1, dead: 1 },
+            failed_of_minute: 0,
+            departures_of_hour: 0,
             stuck: vec![TaskId(10)],
             agents_here: 0,
             agents_known: 2,
+            levels: Levels::default(),
         };
         let name = |task: TaskId| format!("t{}", task.0);
         let health = Health::of(&facts, &["ada", "bob"], 51, name);

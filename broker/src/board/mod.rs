@@ -7,10 +7,11 @@
 //! ```text
 //! window.rs   counts that age           agents.rs   who was here, spoke, worked
 //! alerts.rs   what somebody must know   work.rs     what became of tasks, and how fast
-//! health.rs   whether all is well
+//! rules.rs    from where on             health.rs   whether all is well
 //! ```
 
 pub mod alerts;
+pub mod rules;
 
 mod agents;
 mod health;
@@ -19,11 +20,12 @@ mod work;
 
 use std::collections::VecDeque;
 
-use alerts::{Alerts, Change, Thresholds};
+use alerts::{Alerts, Change};
+use rules::Thresholds;
 
 pub use agents::{AgentDigest, Agents, Seen};
 pub use health::{Health, StoreHealth};
-pub use window::{Day, Hour, Window};
+pub use window::{Day, Hour, Minute, Window};
 pub use work::{COMPLETIONS_MAX, Completion, Latency, Outcomes, Step, Stepped, Work};
 
 use crate::core::command::{Message, Name, PresenceEvent, TaskEvent, TaskId};
@@ -63,12 +65,45 @@ pub struct Facts {
     pub depths: Vec<u64>,
     /// How attempts ended in the last hour.
     pub of_hour: Outcomes,
+    /// Attempts of the last minute that failed.
+    pub failed_of_minute: u64,
+    /// How often agents went in the last hour.
+    pub departures_of_hour: u64,
     /// Tasks that agents have and of which nothing was heard for too long.
     pub stuck: Vec<TaskId>,
     /// Agents that are here.
     pub agents_here: usize,
     /// Agents that were here since the start.
     pub agents_known: usize,
+    /// What the board cannot see.
+    pub levels: Levels,
+}
+
+/// What stands where, as whoever asks the board has found out: no event tells of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Levels {
+    /// Tasks that wait.
+    pub queued: u64,
+    /// Tasks that are dead letters.
+    pub dead: u64,
+    /// The largest table and its bytes.
+    pub largest_table: Option<(&'static str, u64)>,
+    /// When the newest backup was made, or the broker started; wall clock. `None`: there is nothing
+    /// to make a backup of.
+    pub backup_due_from_ms: Option<u64>,
+    /// The disk, if there is one.
+    pub disk: Option<DiskLevel>,
+}
+
+/// How full the disk is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DiskLevel {
+    /// What is left.
+    pub free_bytes: u64,
+    /// What is in use, in per cent.
+    pub used_pct: f64,
+    /// It is so full that nothing new is taken in.
+    pub is_scarce: bool,
 }
 
 /// What was seen since the start.
@@ -77,6 +112,7 @@ pub struct Board {
     started_ms: u64,
     agents: Agents,
     work: Work,
+    departures: Hour,
     depths: VecDeque<u64>,
     alerts: Alerts,
 }
@@ -86,8 +122,9 @@ impl Board {
     #[must_use]
     pub fn new(now_ms: u64) -> Board {
         let (agents, work) = (Agents::default(), Work::default());
-        let (depths, alerts) = (VecDeque::new(), Alerts::default());
-        Board { started_ms: now_ms, agents, work, depths, alerts }
+        let (depths, departures) = (VecDeque::new(), Hour::default());
+        let alerts = Alerts::default();
+        Board { started_ms: now_ms, agents, work, departures, depths, alerts }
     }
 
     /// Agents.
@@ -115,15 +152,18 @@ impl Board {
     /// What alerts and health are judged by, if a task of which nothing was heard for longer than
     /// `silent_ms` is stuck.
     #[must_use]
-    pub fn facts(&self, now_ms: u64, silent_ms: u64) -> Facts {
+    pub fn facts(&self, now_ms: u64, silent_ms: u64, levels: Levels) -> Facts {
         let (agents_here, agents_known) = self.agents.count();
         Facts {
             now_ms,
             depths: self.depths.iter().copied().collect(),
             of_hour: self.work.of_hour(now_ms),
+            failed_of_minute: self.work.failed_of_minute(now_ms),
+            departures_of_hour: self.departures.total(now_ms),
             stuck: self.work.stuck(now_ms, silent_ms),
             agents_here,
             agents_known,
+            levels,
         }
     }
 
@@ -133,14 +173,20 @@ impl Board {
         self.work.assigned_ms(task)
     }
 
-    /// Alerts that are not over.
+    /// When the board was put up; wall clock.
+    #[must_use]
+    pub fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
+    /// What is wrong, and was.
     pub fn alerts(&mut self) -> &mut Alerts {
         &mut self.alerts
     }
 
     /// See whether anything is wrong now. Gives what changed.
-    pub fn check(&mut self, now_ms: u64, thresholds: &Thresholds) -> Vec<Change> {
-        let facts = self.facts(now_ms, thresholds.stuck_task_ms);
+    pub fn check(&mut self, now_ms: u64, levels: Levels, thresholds: &Thresholds) -> Vec<Change> {
+        let facts = self.facts(now_ms, thresholds.stuck_task_ms, levels);
         self.alerts.check(&facts, thresholds)
     }
 
@@ -171,6 +217,7 @@ impl Board {
                 }
             }
             PresenceEvent::Left(agent) => {
+                self.departures.add(now_ms, 1);
                 if let Some(seen) = self.agents.get_mut(agent) {
                     seen.go(now_ms);
                 }

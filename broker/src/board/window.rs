@@ -14,6 +14,9 @@ pub type Day = Window<24, 3_600_000>;
 /// One hour in steps of five minutes, so that it ages without being exact to the second.
 pub type Hour = Window<12, 300_000>;
 
+/// One minute in steps of five seconds.
+pub type Minute = Window<12, 5_000>;
+
 impl<const N: usize, const WIDTH_MS: u64> Default for Window<N, WIDTH_MS> {
     fn default() -> Self {
         Window { counts: [0; N], newest: 0 }

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use hdrhistogram::Histogram;
 
 use super::agents::Agents;
-use super::window::Hour;
+use super::window::{Hour, Minute};
 use crate::core::command::{Name, State, TaskEvent, TaskId};
 
 /// Completions that are shown one by one.
@@ -144,6 +144,8 @@ pub struct Work {
     completed: Hour,
     failed: Hour,
     dead: Hour,
+    /// Attempts that failed, whatever became of the task.
+    failed_attempts: Minute,
     ever: Outcomes,
 }
 
@@ -152,8 +154,18 @@ impl Default for Work {
         let all_durations = Histogram::new(DIGITS).expect("2 digits are allowed");
         let (completed, failed, dead) = (Hour::default(), Hour::default(), Hour::default());
         let (leases, completions, durations) = Default::default();
-        let ever = Outcomes::default();
-        Work { leases, completions, durations, all_durations, completed, failed, dead, ever }
+        let (failed_attempts, ever) = (Minute::default(), Outcomes::default());
+        Work {
+            leases,
+            completions,
+            durations,
+            all_durations,
+            completed,
+            failed,
+            dead,
+            failed_attempts,
+            ever,
+        }
     }
 }
 
@@ -175,10 +187,12 @@ impl Work {
                 self.complete(Completion { task, agent, at_ms, duration_ms: took_ms }, agents);
             }
             Step::Failed => {
+                self.failed_attempts.add(at_ms, 1);
                 self.failed.add(at_ms, 1);
                 self.ever.failed += 1;
             }
-            Step::Died { .. } => {
+            Step::Died { has_failed } => {
+                self.failed_attempts.add(at_ms, u64::from(has_failed));
                 self.dead.add(at_ms, 1);
                 self.ever.dead += 1;
             }
@@ -271,6 +285,12 @@ impl Work {
             failed: self.failed.total(now_ms),
             dead: self.dead.total(now_ms),
         }
+    }
+
+    /// Attempts of the last minute that failed.
+    #[must_use]
+    pub fn failed_of_minute(&self, now_ms: u64) -> u64 {
+        self.failed_attempts.total(now_ms)
     }
 
     /// How attempts ended since the start.

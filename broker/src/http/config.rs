@@ -10,7 +10,7 @@ use super::caller::{Caller, KnownCaller};
 use super::error::reply;
 use super::form::Form;
 use super::{DurableCalls, HttpError, HttpState};
-use crate::board::alerts::Thresholds;
+use crate::board::rules::Thresholds;
 use crate::core::command::{Command, ConfigCommand, Name, Reply};
 use crate::core::limits::{MAILBOX_KEEP_MS, MAILBOX_TTL_MS};
 use crate::rounds::ALERT_THRESHOLDS;

@@ -1,4 +1,4 @@
-//! Figures of the last hour and day, and alerts: the contract's 2.7. Everything is read off the
+//! Figures of the last hour and day: the contract's 2.7. Everything is read off the
 //! board; nothing is counted here.
 
 use axum::extract::rejection::PathRejection;
@@ -7,16 +7,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::body::CallerBody;
 use super::caller::Caller;
 use super::error::reply;
 use super::handlers::unix_ms;
-use super::{DurableCalls, HttpError, HttpState, task_view, upkeep};
-use crate::board::alerts::{Alert, Rule};
+use super::{DurableCalls, HttpError, HttpState, upkeep};
 use crate::board::{AgentDigest, Digest, Latency, Outcomes};
-use crate::core::command::{Command, List, Name, Reply, State as TaskState, TaskId};
+use crate::core::command::{Command, List, Name, Reply, State as TaskState};
 use crate::core::record::Shelf;
-use crate::translate::alert::{self, tenths};
+use crate::translate::alert::tenths;
 
 /// An agent that did nothing for so long is idle: five minutes.
 const ACTIVE_MS: u64 = 300_000;
@@ -235,37 +233,6 @@ fn share(part: u64, whole: u64) -> f64 {
         0 => 0.0,
         whole => tenths(part.min(whole) as f64 * 100.0 / whole as f64),
     }
-}
-
-/// `GET /api/alerts`: what is wrong now. For everybody.
-pub(super) async fn alerts<D: DurableCalls>(State(state): State<HttpState<D>>) -> Response {
-    let body = json!({"alerts": active_alerts(&state), "timestamp": unix_ms()});
-    reply(StatusCode::OK, &body)
-}
-
-/// What is wrong now.
-pub(super) fn active_alerts<D>(state: &HttpState<D>) -> Vec<Value> {
-    let active: Vec<Alert> = state.lookout.look(|board| board.alerts().iter().cloned().collect());
-    active.iter().map(|active| alert::alert(active, &task_name)).collect()
-}
-
-/// How a task is called here.
-pub(super) fn task_name(task: TaskId) -> Value {
-    task_view::legacy_id(task).into()
-}
-
-/// `POST /api/alerts/:rule_id/acknowledge`: somebody knows.
-pub(super) async fn acknowledge_alert<D: DurableCalls>(
-    State(state): State<HttpState<D>>,
-    id: Result<Path<String>, PathRejection>,
-    CallerBody(caller, _): CallerBody,
-) -> Result<Response, HttpError> {
-    caller.admin()?;
-    let Path(id) = id.map_err(|_| HttpError::NotFound)?;
-    let rule = Rule::parse(&id).filter(|rule| state.lookout.acknowledge(*rule));
-    let rule = rule.ok_or(HttpError::AlertNotFound)?;
-    let body = json!({"status": "acknowledged", "rule_id": rule.as_str()});
-    Ok(reply(StatusCode::OK, &body))
 }
 
 #[cfg(test)]

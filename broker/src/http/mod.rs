@@ -11,10 +11,11 @@
 //! mod.rs       which route                   task_*.rs    JSON <-> Command and Reply
 //! error.rs     every refusal -> status and body   form.rs   fields, and all their mistakes
 //! agent/       the WebSocket of an agent        messages.rs, channels.rs   the same over REST
-//! figures.rs   what the board shows             dashboard/   the same for a browser, live
+//! figures.rs, alerts.rs   what the board shows   dashboard/   the same for a browser, live
 //! ```
 
 mod agent;
+mod alerts;
 mod body;
 mod caller;
 mod channels;
@@ -206,8 +207,9 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/api/analytics/agents", get(figures::agents))
         .route("/api/analytics/agents/{id}/hourly", get(figures::hourly))
         .route("/api/metrics", get(figures::metrics))
-        .route("/api/alerts", get(figures::alerts))
-        .route("/api/alerts/{id}/acknowledge", post(figures::acknowledge_alert))
+        .route("/api/alerts", get(alerts::list))
+        .route("/api/alerts/{id}/acknowledge", post(alerts::acknowledge))
+        .route("/api/admin/alerts", get(alerts::history))
         .route("/api/schemas", get(schemas::show))
         .route("/api/dashboard/state", get(dashboard::state))
         .route("/ws/dashboard", get(dashboard::open))

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
+use crate::board::DiskLevel;
 use crate::core::command::Scarcity;
 
 /// The file that holds room, in the data folder.
@@ -59,27 +60,27 @@ pub(super) struct Room {
     data_dir: PathBuf,
     settings: DiskSettings,
     scarcity: Option<Scarcity>,
-    free_bytes: u64,
+    level: Option<DiskLevel>,
     /// The file system cannot hold room in reserve; it is not asked again and again.
     cannot_reserve: bool,
 }
 
 impl Room {
     pub(super) fn new(data_dir: PathBuf, settings: DiskSettings) -> Room {
-        Room { data_dir, settings, scarcity: None, free_bytes: 0, cannot_reserve: false }
+        Room { data_dir, settings, scarcity: None, level: None, cannot_reserve: false }
     }
 
-    /// What was free when it was last looked.
-    pub(super) fn free_bytes(&self) -> u64 {
-        self.free_bytes
+    /// How full the disk was when it was last looked, if that could be found out.
+    pub(super) fn level(&self) -> Option<DiskLevel> {
+        self.level
     }
 
     /// Look how much there is. Gives how little, if it is scarce.
     pub(super) fn look(&mut self) -> Option<Scarcity> {
-        let Ok(free_bytes) = free_bytes(&self.data_dir) else { return self.scarcity };
-        self.free_bytes = free_bytes;
+        let Ok((free_bytes, used_pct)) = level(&self.data_dir) else { return self.scarcity };
         let was = self.scarcity.is_some();
         let is_scarce = self.settings.is_scarce(was, free_bytes);
+        self.level = Some(DiskLevel { free_bytes, used_pct, is_scarce });
         let free_bytes_min = self.settings.free_bytes_min;
         self.scarcity = is_scarce.then_some(Scarcity { free_bytes, free_bytes_min });
         let reserve = self.data_dir.join(RESERVE);
@@ -131,8 +132,17 @@ fn lay(reserve: &Path, bytes: u64) -> io::Result<()> {
 
 /// What is free for the broker on the disk of `folder`.
 pub(super) fn free_bytes(folder: &Path) -> io::Result<u64> {
+    Ok(level(folder)?.0)
+}
+
+/// Free bytes for the broker on the disk of `folder`, and how much of it is in use, in per cent, as
+/// `df` counts it.
+#[allow(clippy::cast_precision_loss, reason = "a share for people")]
+fn level(folder: &Path) -> io::Result<(u64, f64)> {
     let room = statvfs(folder)?;
-    Ok(room.f_bavail.saturating_mul(room.f_frsize))
+    let used = room.f_blocks.saturating_sub(room.f_bfree);
+    let share = used as f64 / used.saturating_add(room.f_bavail).max(1) as f64;
+    Ok((room.f_bavail.saturating_mul(room.f_frsize), 100.0 * share))
 }
 
 #[cfg(test)]

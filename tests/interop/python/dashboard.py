@@ -247,7 +247,8 @@ async def alerts():
     thresholds = get("/api/config/alert-thresholds", OPERATOR)
     assert thresholds["check_interval_ms"] == 30_000, thresholds
     assert thresholds["cooldowns"]["high_failure_rate"] == 600_000, thresholds
-    wanted = {"check_interval_ms": 100, "error_count_hour": 0, "failure_rate_pct": 100}
+    wanted = {"check_interval_ms": 100, "error_count_hour": 0, "failure_rate_pct": 100,
+              "disk_used_pct": 100}
     status, answer = call("PUT", "/api/config/alert-thresholds", OPERATOR, wanted)
     assert (status, answer["status"]) == (200, "updated"), answer
     # They are looked at every ten seconds, and at the start.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::board::{Step, Stepped};
 use crate::core::command::PresenceEvent;
 use crate::http::handlers::unix_ms;
-use crate::http::{figures, task_view, upkeep};
+use crate::http::{alerts, task_view, upkeep};
 use crate::lookout::Sight;
 use crate::translate::{alert, message};
 use crate::upkeep::Notice;
@@ -27,7 +27,7 @@ pub(super) fn events(sight: &Sight) -> Vec<Value> {
         Sight::Presence(PresenceEvent::Left(agent)) => {
             vec![json!({"type": "agent_left", "agent_id": agent.as_str()})]
         }
-        Sight::Alert(change) => vec![alert::change(change, &figures::task_name)],
+        Sight::Alert(change) => vec![alert::change(change, &alerts::task_name)],
         Sight::Upkeep(notice) => upkept(notice).into_iter().collect(),
         Sight::Acknowledged(rule) => {
             vec![json!({"type": "alert_acknowledged", "rule_id": rule.as_str()})]

@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-use crate::board::alerts::Thresholds;
-use crate::board::{AgentDigest, Completion, Digest, Health};
+use crate::board::rules::Thresholds;
+use crate::board::{AgentDigest, Completion, Digest, Health, Levels};
 use crate::core::command::{
     Command, List, Name, PresenceView, Reply, State as TaskState, TaskView,
 };
 use crate::core::record::Shelf;
 use crate::http::error::reply;
 use crate::http::handlers::{present, unix_ms};
-use crate::http::{DurableCalls, HttpError, HttpState, figures, task_view, upkeep};
+use crate::http::{DurableCalls, HttpError, HttpState, alerts, figures, task_view, upkeep};
 
 /// Tasks of a kind in one snapshot, the oldest ones: what fits on a screen.
 const TASKS_MAX: usize = 100;
@@ -64,7 +64,7 @@ async fn take<D: DurableCalls>(state: &HttpState<D>) -> Result<Value, HttpError>
     let counts = (state.figures)();
     let queued: u64 = counts.queued.iter().sum();
     let silent_ms = Thresholds::default().stuck_task_ms;
-    let facts = state.lookout.look(|board| board.facts(now_ms, silent_ms));
+    let facts = state.lookout.look(|board| board.facts(now_ms, silent_ms, Levels::default()));
     let absent = digest.agents.iter().filter(|agent| is_absent(agent));
     let absent: Vec<&str> = absent.map(|agent| agent.agent.as_str()).collect();
     let mut health =
@@ -95,7 +95,7 @@ async fn take<D: DurableCalls>(state: &HttpState<D>) -> Result<Value, HttpError>
         "compaction_history": stores["compaction_history"],
         "dets_health": stores,
         "validation": state.mistakes.to_json(now_ms),
-        "active_alerts": figures::active_alerts(state),
+        "active_alerts": alerts::active(state),
         "rate_limits": state.limits.to_json(),
         "routing_stats": state.routed.to_json(),
     });

@@ -17,11 +17,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{event, snapshot};
-use crate::board::alerts::Rule;
+use crate::board::rules::Rule;
 use crate::core::command::{Command, Rejection, State as TaskState, TaskId};
 use crate::http::caller::Caller;
 use crate::http::serve::Held;
-use crate::http::{DurableCalls, HttpError, HttpState, figures, task_view};
+use crate::http::{DurableCalls, HttpError, HttpState, alerts, figures, task_view};
 use crate::lookout::Sight;
 
 /// How long events are gathered before they are sent together.
@@ -166,7 +166,7 @@ impl<D: DurableCalls> Page<D> {
             Err(_) => return Err(Gone(Some(close(close_code::AGAIN)))),
         };
         if has_alerts {
-            frame["alerts"] = figures::active_alerts(&self.state).into();
+            frame["alerts"] = alerts::active(&self.state).into();
         }
         self.say(&frame).await
     }
