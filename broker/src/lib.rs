@@ -18,6 +18,7 @@ pub mod commit;
 pub mod config;
 pub mod core;
 pub mod durable;
+pub mod errand;
 pub mod http;
 pub mod keyring;
 pub mod limiter;

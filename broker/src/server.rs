@@ -2,7 +2,7 @@
 //!
 //! Start: store, core (whole before anybody can connect), workers, doors, banner. Stop: doors take
 //! nobody in, the durable plane finishes and syncs what it took in, its answers go out, clients
-//! are hung up on.
+//! are hung up on. An errand (`errand.rs`) is done in between the two, with the same sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::Mode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::banner::Banner;
-use crate::commit::Health;
+use crate::commit::{Health, clock};
 use crate::config::Config;
 use crate::core::command::{Command, Rejection, Reply, SessionId};
 use crate::core::limits::CoreConfig;
@@ -115,32 +115,68 @@ pub fn run(config: &Config, log: &Log) -> Result<(), ServeError> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let (operator, new_token) = Operator::open(&config.data_dir)?;
     upkeep::make_room(&config.data_dir, config.disk());
-    let store = RocksStore::open(config.data_dir.join("store"))?;
-    let router = Arc::new(Router::new());
-    let durable = Durable::start(core_config(config), store, Arc::clone(&router), config.upkeep())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome =
-        runtime.block_on(serve(config, log, operator, new_token, router, durable.clone()));
-    if !matches!(outcome, Err(ServeError::StoreHangs)) {
-        durable.stop();
-    }
+    let mut sockets = Sockets::bind(config)?;
+    let mut new_token = new_token.as_deref();
+    let outcome = loop {
+        let store = RocksStore::open(config.data_dir.join("store"))?;
+        let router = Arc::new(Router::new());
+        let durable =
+            Durable::start(core_config(config), store, Arc::clone(&router), config.upkeep())?;
+        let core = (router, durable.clone());
+        let outcome =
+            runtime.block_on(serve(config, log, operator.clone(), new_token, sockets, core));
+        if !matches!(outcome, Err(ServeError::StoreHangs)) {
+            durable.stop();
+        }
+        match outcome {
+            Ok(End::Again(same)) => (sockets, new_token) = (same, None),
+            Ok(End::Stopped) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
     // Tasks of the doors that are still waiting for a peer are not worth waiting for.
     runtime.shutdown_background();
     outcome
+}
+
+/// How serving ended.
+enum End {
+    /// For good.
+    Stopped,
+    /// To begin anew, with the same sockets.
+    Again(Sockets),
+}
+
+/// What the broker listens on. While its services start anew, new connections wait there.
+struct Sockets {
+    tcp: std::net::TcpListener,
+    http: std::net::TcpListener,
+}
+
+impl Sockets {
+    fn bind(config: &Config) -> Result<Sockets, ServeError> {
+        let tcp = bind(config.listen, "--listen")?;
+        Ok(Sockets { tcp, http: bind(config.http_listen, "--http-listen")? })
+    }
+
+    fn listeners(&self) -> io::Result<(TcpListener, TcpListener)> {
+        let tcp = TcpListener::from_std(self.tcp.try_clone()?)?;
+        Ok((tcp, TcpListener::from_std(self.http.try_clone()?)?))
+    }
 }
 
 async fn serve(
     config: &Config,
     log: &Log,
     operator: Operator,
-    new_token: Option<String>,
-    router: Arc<Router>,
-    durable: Durable,
-) -> Result<(), ServeError> {
+    new_token: Option<&str>,
+    sockets: Sockets,
+    (router, durable): (Arc<Router>, Durable),
+) -> Result<End, ServeError> {
     let mut stop_signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
     let mut lame_duck_signal = signal(SignalKind::user_defined2())?;
-    let tcp = bind(config.listen, "--listen").await?;
-    let http_socket = bind(config.http_listen, "--http-listen").await?;
+    let (tcp, http_socket) = sockets.listeners()?;
     let addresses = Ports { tcp: tcp.local_addr()?, http: http_socket.local_addr()? };
 
     let registry = Arc::new(Registry::new());
@@ -152,6 +188,7 @@ async fn serve(
     let connections_max = config.limits.connections_max.min(descriptors_for_connections());
     let listener = Listener::new(tcp, Arc::clone(&registry), connections_max);
     let (stop_http, http_stops) = watch::channel(false);
+    let (errands, mut handed_in) = mpsc::channel(1);
     let monitor = Monitor::new(
         Arc::clone(&context),
         Arc::clone(&registry),
@@ -179,10 +216,11 @@ async fn serve(
         },
         monitor: Arc::new(monitor),
         log: log.clone(),
+        errands,
         settings: HttpSettings::from(config),
     };
     let http_door = tokio::spawn(http::serve(http_socket, http_state, http_stops));
-    tokio::spawn(rounds::go(durable.clone(), Arc::clone(&router), log.clone()));
+    let rounds = tokio::spawn(rounds::go(durable.clone(), Arc::clone(&router), log.clone()));
 
     if let Some(path) = &config.ports_file {
         ports_file::write(path, &addresses)
@@ -193,13 +231,13 @@ async fn serve(
         http: addresses.http,
         data_dir: &config.data_dir,
         auth: &config.auth,
-        new_token: new_token.as_deref(),
+        new_token,
     }
     .show();
     tracing::info!(tcp = %addresses.tcp, http = %addresses.http, "listening");
 
     let [interrupt, terminate] = &mut stop_signals;
-    let mut is_lame = false;
+    let (mut is_lame, mut errand) = (false, None);
     let mut outcome = tokio::select! {
         () = listener.run(&workers) => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -213,8 +251,14 @@ async fn serve(
             is_lame = true;
             Ok(())
         }
+        Some(handed_in) = handed_in.recv() => {
+            errand = Some(handed_in);
+            Ok(())
+        }
     };
     drop(listener);
+    // Kept open only if somebody will listen again.
+    let sockets = errand.is_some().then_some(sockets);
     if is_lame {
         tracing::info!("lame duck: no new connections; clients are told to go elsewhere");
         context.lame_duck.raise();
@@ -227,7 +271,8 @@ async fn serve(
             reason = store_failure(&durable) => outcome = Err(ServeError::StoreFailed { reason }),
         }
     }
-    tracing::info!("stopping");
+    tracing::info!(again = errand.is_some(), "stopping");
+    rounds.abort();
     let _ = stop_http.send(true);
     let stopping = durable.clone();
     let stopped = tokio::task::spawn_blocking(move || stopping.stop());
@@ -235,20 +280,30 @@ async fn serve(
         return Err(ServeError::StoreHangs);
     }
     registry.all().iter().for_each(|outlet| outlet.close());
+    if let Some(errand) = errand {
+        let config = config.clone();
+        let run = move || errand.run(&config, clock::unix_ms());
+        // A panic has ended the process already.
+        let _ = tokio::task::spawn_blocking(run).await;
+    }
     let hung_up = async {
         everybody_is_gone(&registry).await;
         let _ = http_door.await;
     };
     if tokio::time::timeout(config.timeouts.shutdown, hung_up).await.is_err() {
         tracing::warn!(connections = registry.len(), "some clients did not hang up in time");
-        return outcome;
+    } else {
+        workers.into_iter().for_each(WorkerHandle::join);
     }
-    workers.into_iter().for_each(WorkerHandle::join);
-    outcome
+    outcome.map(|()| sockets.map_or(End::Stopped, End::Again))
 }
 
-async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, flag, source })
+fn bind(address: SocketAddr, flag: &'static str) -> Result<std::net::TcpListener, ServeError> {
+    let bound = std::net::TcpListener::bind(address).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    });
+    bound.map_err(|source| ServeError::Listen { address, flag, source })
 }
 
 pub(crate) fn start_workers(

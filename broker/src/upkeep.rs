@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 
 pub use self::archive::{Archive, GoOn};
 pub use self::error::BackupError;
-pub use self::restore::{Restored, restore};
+pub use self::restore::{Restored, belongings, restore};
 use self::room::Room;
 pub use self::room::{DiskSettings, make_room};
 use self::schedule::Schedule;
@@ -147,7 +147,8 @@ struct Shared {
     quick: SyncSender<Job>,
     is_over: Arc<AtomicBool>,
     seen: Arc<Seen>,
-    plant: Arc<dyn Upkeep>,
+    /// Let go of when the threads are over: the store must be closed by then.
+    plant: Mutex<Option<Arc<dyn Upkeep>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -210,7 +211,7 @@ impl Handle {
             named("upkeep").spawn(work).expect("the operating system gives a thread at start"),
             named("upkeep-look").spawn(look).expect("the operating system gives a thread at start"),
         ];
-        let threads = Mutex::new(threads);
+        let (threads, plant) = (Mutex::new(threads), Mutex::new(Some(plant)));
         Handle { shared: Some(Arc::new(Shared { long, quick, is_over, seen, plant, threads })) }
     }
 
@@ -255,7 +256,10 @@ impl Handle {
             return;
         }
         shared.is_over.store(true, Ordering::Relaxed);
-        shared.plant.cancel();
+        let plant = shared.plant.lock().take();
+        if let Some(plant) = &plant {
+            plant.cancel();
+        }
         for thread in [&shared.long, &shared.quick] {
             // Fails if the thread is gone, which is what was wanted.
             let _ = thread.send(Job::Stop);

@@ -16,6 +16,7 @@ mod log;
 mod messages;
 mod monitor;
 mod rates;
+mod restore;
 mod settings;
 mod talk;
 mod tasks;

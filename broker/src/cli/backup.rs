@@ -4,7 +4,10 @@
 use std::path::PathBuf;
 
 use agentcom_broker::core::command::{BackupView, Name};
-use agentcom_broker::upkeep::{Archive, Progress, Restored, restore, usual_folder};
+use agentcom_broker::store::record::Table as StoreTable;
+use agentcom_broker::upkeep::{
+    Archive, Progress, Restored, belongings, restore, table_named, usual_folder,
+};
 use agentcom_client::Request;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -32,6 +35,9 @@ pub(crate) enum Command {
     Restore {
         /// Its name, or latest
         name: String,
+        /// Only this table, with those that it makes sense with
+        #[arg(long)]
+        table: Option<String>,
         #[command(flatten)]
         folders: Folders,
     },
@@ -67,13 +73,14 @@ pub(crate) async fn run(command: Command, common: &Common, output: &Output) -> O
             drop(bar);
             shown("is whole", &backup, output)
         }
-        Command::Restore { name, folders } => {
+        Command::Restore { name, table, folders } => {
             let archive = folders.archive();
             let name = named(&name, &archive)?;
+            let tables = table.as_deref().map(of_table).transpose()?;
             let bar = Bar::new();
             let now_ms = time::now_ms();
             let watch = &mut |progress| watched(&bar, progress);
-            let restored = restore(&archive, &name, &folders.data_dir, now_ms, watch)?;
+            let restored = restore(&archive, &name, tables, &folders.data_dir, now_ms, watch)?;
             drop(bar);
             told(&restored, output)
         }
@@ -93,6 +100,14 @@ fn named(text: &str, archive: &Archive) -> Result<Name, String> {
         return newest.map(|backup| backup.name).ok_or(format!("there is no backup in {folder}"));
     }
     Name::parse(text).map_err(|error| format!("the name of the backup {error}"))
+}
+
+fn of_table(name: &str) -> Result<&'static [StoreTable], String> {
+    table_named(name).and_then(belongings).ok_or_else(|| {
+        let names = StoreTable::ALL.into_iter().filter(|table| belongings(*table).is_some());
+        let names: Vec<&str> = names.map(StoreTable::name).collect();
+        format!("there is no table {name} to restore; there are {}", names.join(", "))
+    })
 }
 
 async fn create(common: &Common, output: &Output) -> Outcome {
@@ -169,11 +184,12 @@ fn shown(how: &str, backup: &BackupView, output: &Output) -> Outcome {
 }
 
 fn told(restored: &Restored, output: &Output) -> Outcome {
-    let Restored { backup, replaced, is_token_new } = restored;
+    let Restored { backup, replaced, is_token_new, are_numbers_skipped } = restored;
     if output.is_json() {
         let mut shown = view(backup);
         shown["replaced"] = replaced.as_ref().map(|path| path.display().to_string()).into();
         shown["is_token_new"] = (*is_token_new).into();
+        shown["are_numbers_skipped"] = (*are_numbers_skipped).into();
         return Ok(output.result("", &shown)?);
     }
     shown("is in place", backup, output)?;
@@ -183,6 +199,10 @@ fn told(restored: &Restored, output: &Output) -> Outcome {
             &format!("what was there before is in {path}; remove it once you are sure"),
             &Value::Null,
         )?;
+    }
+    if *are_numbers_skipped {
+        let text = "the store that was there cannot be read, so numbers of tasks and messages go on far beyond those of the backup";
+        output.result(text, &Value::Null)?;
     }
     if *is_token_new {
         output.result("the operator's token came from the backup", &Value::Null)?;

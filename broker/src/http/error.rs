@@ -20,6 +20,8 @@ pub(super) enum HttpError {
     },
     /// A valid token, and not one of somebody who may do this.
     AdminOnly,
+    /// The same, of whoever wants everything to start anew.
+    ResetAdminOnly,
     /// Not the request for a WebSocket that is expected there.
     NotWebSocket,
     /// Too often.
@@ -147,6 +149,11 @@ impl IntoResponse for HttpError {
             HttpError::InvalidLevel(valid) => {
                 let body = json!({"error": "invalid_level", "valid": valid});
                 reply(StatusCode::UNPROCESSABLE_ENTITY, &body)
+            }
+            HttpError::ResetAdminOnly => {
+                let message = "Only admin agents can reset the hub";
+                let body = json!({"error": "admin_only", "message": message});
+                reply(StatusCode::FORBIDDEN, &body)
             }
             HttpError::AlertNotFound => {
                 reply(StatusCode::NOT_FOUND, &json!({"error": "alert_not_found"}))

@@ -33,6 +33,7 @@ mod monitor;
 mod patience;
 mod post_body;
 mod query;
+mod restore;
 mod routed;
 mod schemas;
 mod serve;
@@ -55,6 +56,7 @@ use crate::commit::Figures;
 use crate::config::Config;
 use crate::core::command::{Command, Name, Rejection, Reply, SessionId};
 use crate::durable::PushTo;
+use crate::errand::Errands;
 use crate::logging::Log;
 use crate::lookout::Lookout;
 use crate::monitor::Monitoring;
@@ -146,6 +148,8 @@ pub struct HttpState<D> {
     pub figures: Arc<dyn Fn() -> Figures + Send + Sync>,
     /// How many agents are connected now.
     pub agents_connected: Arc<dyn Fn() -> usize + Send + Sync>,
+    /// Where what needs a restart is handed in.
+    pub errands: Errands,
     /// What the broker says of itself.
     pub monitor: Arc<dyn Monitoring>,
     /// Where log lines go.
@@ -207,6 +211,9 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/api/analytics/agents", get(figures::agents))
         .route("/api/analytics/agents/{id}/hourly", get(figures::hourly))
         .route("/api/metrics", get(figures::metrics))
+        .route("/api/admin/backups/{name}/restore", post(restore::everything))
+        .route("/api/admin/restore/{table}", post(restore::table))
+        .route("/api/admin/reset", post(restore::reset))
         .route("/api/alerts", get(alerts::list))
         .route("/api/alerts/{id}/acknowledge", post(alerts::acknowledge))
         .route("/api/admin/alerts", get(alerts::history))

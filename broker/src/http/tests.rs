@@ -198,6 +198,7 @@ impl Server {
             agents_connected: Arc::new(|| 3),
             monitor: Arc::new(Quiet),
             log: Log::silent(),
+            errands: tokio::sync::mpsc::channel(1).0,
             settings,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -177,7 +177,8 @@ async fn store<D: DurableCalls>(state: &HttpState<D>) -> Result<StoreView, HttpE
     }
 }
 
-async fn ask<D: DurableCalls>(
+/// What upkeep answers.
+pub(super) async fn ask<D: DurableCalls>(
     state: &HttpState<D>,
     command: UpkeepCommand,
 ) -> Result<UpkeepReply, HttpError> {
@@ -187,7 +188,8 @@ async fn ask<D: DurableCalls>(
     }
 }
 
-fn named(name: Result<Path<String>, PathRejection>) -> Result<Name, HttpError> {
+/// The backup of a path.
+pub(super) fn named(name: Result<Path<String>, PathRejection>) -> Result<Name, HttpError> {
     let Path(name) = name.map_err(|_| HttpError::NotFound)?;
     Name::parse(&name).map_err(|_| HttpError::NotFound)
 }

@@ -85,6 +85,18 @@ pub struct TableSize {
     pub live_bytes: u64,
 }
 
+/// Numbers below which all may have been given out. They never fall back: whoever remembers a number
+/// must never meet something else under it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Of tasks.
+    pub task: u64,
+    /// Of starts.
+    pub epoch: u64,
+    /// Of messages.
+    pub message: u64,
+}
+
 /// Keeps records. See the module for what "kept" means.
 pub trait Store: Send {
     /// Prepare `records` to become durable together, after everything appended before.

@@ -5,6 +5,7 @@
 //! log and syncs it *before* it shows the batch to readers, so no read ever sees what a power cut
 //! could take back.
 
+mod graft;
 mod upkeep;
 
 use std::cell::Cell;
@@ -26,6 +27,7 @@ use super::{Expired, Reader, Store, StoreError, Upkeep, WriteGate};
 use crate::core::command::{Message, MessageId, TaskId};
 use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
 
+pub use self::graft::{counters, graft, raise_counters};
 pub use self::upkeep::{audit, audit_closed, note_synced};
 
 /// Cache for blocks of all tables. 32 MiB: reads are of tasks that are over, and rare.

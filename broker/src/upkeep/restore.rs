@@ -1,8 +1,12 @@
-//! A backup takes the place of the store of a broker that does not run.
+//! A backup, or some tables of it, take the place of what the store of a broker that does not run
+//! holds.
 //!
 //! The backup is verified first, then copied beside the store and synced; then the two change places
-//! in one step. Whatever ends this on the way, the data folder holds one whole store under the
-//! name `store`: the old one or the new one. The old one is kept.
+//! in one step. If only some tables are wanted, the store itself is copied, and the copy given the
+//! tables of the backup. Whatever ends this on the way, the data folder holds one whole store under
+//! the name `store`: the old one or the new one. The old one is kept.
+//!
+//! Numbers that were given out since the backup was made are not given out again.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -13,9 +17,37 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::archive::{GoOn, STORE};
 use super::{Archive, BackupError, Phase, Progress, folder_name, sums};
-use crate::core::command::{BackupView, Name};
+use crate::core::command::{BackupView, Name, TableView};
 use crate::operator;
-use crate::store::folder;
+use crate::store::record::Table;
+use crate::store::{Counters, folder, rocks};
+
+/// What the counters of a backup are raised by, if those of the store that it replaces cannot be
+/// read. 2^32: more than any broker gives out between two backups, and JSON still holds the sum.
+const NUMBERS_SKIPPED: u64 = 1 << 32;
+
+/// Tables that only make sense together, such as tasks and their bodies.
+const BELONGINGS: [&[Table]; 6] = [
+    &[
+        Table::TaskQueue,
+        Table::TaskCompleted,
+        Table::TaskDeadLetter,
+        Table::TaskBody,
+        Table::TaskExpiry,
+        Table::TaskDedup,
+    ],
+    &[Table::Message, Table::Mailbox, Table::Channel, Table::Subscriber],
+    &[Table::Schedule],
+    &[Table::Queue],
+    &[Table::Token],
+    &[Table::Config],
+];
+
+/// `table` and those that have to be restored with it; `None` if it is never restored by itself.
+#[must_use]
+pub fn belongings(table: Table) -> Option<&'static [Table]> {
+    BELONGINGS.into_iter().find(|tables| tables.contains(&table))
+}
 
 /// What a restore did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,15 +58,19 @@ pub struct Restored {
     pub replaced: Option<PathBuf>,
     /// The operator's token came from the backup, because there was none.
     pub is_token_new: bool,
+    /// The counters of what was replaced could not be read, so many numbers were skipped.
+    pub are_numbers_skipped: bool,
 }
 
-/// Put the backup `name` of `archive` in place of the store in `data_dir`.
+/// Put the backup `name` of `archive` in place of the store in `data_dir`; or only `tables` of it, which
+/// [`belongings`] gives, in place of those.
 ///
 /// # Errors
 /// [`BackupError`]; a broker that runs is [`StoreError::Locked`](crate::store::StoreError::Locked).
 pub fn restore(
     archive: &Archive,
     name: &Name,
+    tables: Option<&[Table]>,
     data_dir: &Path,
     now_ms: u64,
     go_on: GoOn<'_>,
@@ -49,14 +85,28 @@ pub fn restore(
     let backup = archive.verify(name, go_on)?;
     let beside = free_name(data_dir, now_ms);
     DirBuilder::new().mode(0o700).create(&beside).map_err(&unusable)?;
-    let copied = copy(&from, &beside, go_on)
-        .and_then(|()| folder::sync(data_dir).map_err(&unusable))
-        .and_then(|()| exchange(&store, &beside, data_dir));
-    if let Err(error) = copied {
-        // Only a copy.
-        let _ = fs::remove_dir_all(&beside);
-        return Err(error);
-    }
+    let copied = match tables {
+        None => copy(&from, &beside, go_on).and_then(|()| raise(&store, &beside)),
+        Some(tables) => twin(&store, &beside)
+            .and_then(|()| transplant(&backup, tables, &beside, go_on))
+            .and_then(|()| Ok(rocks::counters(&from.join(STORE))?))
+            .and_then(|counters| Ok(rocks::raise_counters(&beside, counters)?))
+            .map(|()| false),
+    };
+    let copied = copied.and_then(|skipped| {
+        sync_files(&beside)?;
+        folder::sync(data_dir).map_err(&unusable)?;
+        exchange(&store, &beside, data_dir)?;
+        Ok(skipped)
+    });
+    let are_numbers_skipped = match copied {
+        Ok(skipped) => skipped,
+        Err(error) => {
+            // Only a copy.
+            let _ = fs::remove_dir_all(&beside);
+            return Err(error);
+        }
+    };
     folder::sync(data_dir).map_err(&unusable)?;
     let replaced = match was_there {
         true => Some(beside),
@@ -66,7 +116,7 @@ pub fn restore(
         }
     };
     let is_token_new = restore_token(&from, data_dir).map_err(&unusable)?;
-    Ok(Restored { backup, replaced, is_token_new })
+    Ok(Restored { backup, replaced, is_token_new, are_numbers_skipped })
 }
 
 /// `store.replaced-` and the time. The copy is made under the name that the old store gets by the
@@ -100,10 +150,81 @@ fn copy(backup: &Path, to: &Path, go_on: GoOn<'_>) -> Result<(), BackupError> {
             let reason = format!("{STORE}/{path} changed while it was copied");
             return Err(BackupError::damaged(backup, reason));
         }
-        writer.sync_all().map_err(&unwritable)?;
         done += bytes;
     }
-    folder::sync(to).map_err(BackupError::at(to, "cannot be written"))
+    Ok(())
+}
+
+/// Raise the counters of `new` to those of `old`, or so far that it makes no difference. Gives
+/// whether they had to be guessed.
+fn raise(old: &Path, new: &Path) -> Result<bool, BackupError> {
+    // A folder that was made for the lock has nothing to be read.
+    let is_empty = fs::read_dir(old).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty {
+        return Ok(false);
+    }
+    let (least, is_guessed) = match rocks::counters(old) {
+        Ok(counters) => (counters, false),
+        Err(_) => {
+            let Counters { task, epoch, message } = rocks::counters(new)?;
+            let far = |counter: u64| counter.saturating_add(NUMBERS_SKIPPED);
+            (Counters { task: far(task), epoch: far(epoch), message: far(message) }, true)
+        }
+    };
+    rocks::raise_counters(new, least)?;
+    Ok(is_guessed)
+}
+
+/// A copy of the store, which nobody has open. Tables, which never change once they are written,
+/// are shared where the file system can do that.
+fn twin(store: &Path, to: &Path) -> Result<(), BackupError> {
+    for (path, _) in sums::files(store)? {
+        let (source, target) = (store.join(&path), to.join(&path));
+        let is_shared = path.ends_with(".sst") && fs::hard_link(&source, &target).is_ok();
+        if !is_shared {
+            fs::copy(&source, &target).map_err(BackupError::at(&target, "cannot be written"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Put `tables` of the backup in place of those in the copy `to`, and see whether they are whole.
+fn transplant(
+    backup: &BackupView,
+    tables: &[Table],
+    to: &Path,
+    go_on: GoOn<'_>,
+) -> Result<(), BackupError> {
+    let of_tables = |view: &&TableView| tables.iter().any(|table| table.name() == view.table);
+    let total = backup.tables.iter().filter(of_tables).map(|view| view.records).sum();
+    let mut tell = |done| go_on(Progress { phase: Phase::Copy, done, total });
+    rocks::graft(&backup.folder.join(STORE), to, tables, &mut tell)?;
+    let audit =
+        rocks::audit(to, &mut |done| go_on(Progress { phase: Phase::Read, done, total: 0 }))?;
+    let records = |views: &[TableView], table: Table| {
+        let view = views.iter().find(|view| view.table == table.name());
+        view.map_or(0, |view| view.records)
+    };
+    match tables
+        .iter()
+        .find(|table| records(&audit.tables, **table) != records(&backup.tables, **table))
+    {
+        None => Ok(()),
+        Some(table) => {
+            let reason = format!("the table {} cannot be copied as a whole", table.name());
+            Err(BackupError::damaged(&backup.folder, reason))
+        }
+    }
+}
+
+/// Return when everything in `folder` is on disk.
+fn sync_files(folder: &Path) -> Result<(), BackupError> {
+    for (path, _) in sums::files(folder)? {
+        let path = folder.join(path);
+        let synced = File::open(&path).and_then(|file| file.sync_all());
+        synced.map_err(BackupError::at(&path, "cannot be synced"))?;
+    }
+    folder::sync(folder).map_err(BackupError::at(folder, "cannot be synced"))
 }
 
 fn exchange(store: &Path, beside: &Path, data_dir: &Path) -> Result<(), BackupError> {

@@ -74,26 +74,7 @@ impl Upkeep for RocksUpkeep {
 /// [`StoreError`] if the store does not open, was written by a younger broker, or `go_on` said no
 /// ([`StoreError::Read`]). Records that are damaged are no error here; they are counted.
 pub fn audit(folder: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Audit, StoreError> {
-    let replay = recovery::examine(folder, Watermark::beside(folder).noted())?;
-    let mut options = database_options(&replay);
-    options.create_if_missing(false);
-    options.create_missing_column_families(false);
-    let cache = Cache::new_lru_cache(AUDIT_CACHE_BYTES);
-    let there = DB::list_cf(&options, folder).map_err(|error| open_error(folder, &error))?;
-    let tables: Vec<Table> = Table::ALL
-        .into_iter()
-        .filter(|table| there.iter().any(|name| name == table.name()))
-        .collect();
-    let known = |name: &str| name == "default" || tables.iter().any(|table| table.name() == name);
-    if let Some(unknown) = there.iter().find(|name| !known(name)) {
-        let reason = format!("this broker knows no table {unknown}; use a newer one").into();
-        return Err(StoreError::Open { folder: folder.to_owned(), reason });
-    }
-    let opened = tables
-        .iter()
-        .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(*table, &cache)));
-    let db = DB::open_cf_descriptors_read_only(&options, folder, opened, false)
-        .map_err(|error| open_error(folder, &error))?;
+    let (db, tables) = open_to_read(folder)?;
     let mut audit = Audit { sequence: db.latest_sequence_number(), ..Audit::default() };
     let files = db.live_files().map_err(|error| open_error(folder, &error))?;
     let mut read = 0;
@@ -127,6 +108,35 @@ pub fn audit(folder: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Audit,
         audit.tables.push(TableView { table: table.name(), records, bytes });
     }
     Ok(audit)
+}
+
+/// The store in `folder`, which no broker has open, and the tables that it has. Nothing in the
+/// folder changes.
+///
+/// # Errors
+/// [`StoreError`] if it does not open, or was written by a younger broker.
+pub(super) fn open_to_read(folder: &Path) -> Result<(DB, Vec<Table>), StoreError> {
+    let replay = recovery::examine(folder, Watermark::beside(folder).noted())?;
+    let mut options = database_options(&replay);
+    options.create_if_missing(false);
+    options.create_missing_column_families(false);
+    let cache = Cache::new_lru_cache(AUDIT_CACHE_BYTES);
+    let there = DB::list_cf(&options, folder).map_err(|error| open_error(folder, &error))?;
+    let tables: Vec<Table> = Table::ALL
+        .into_iter()
+        .filter(|table| there.iter().any(|name| name == table.name()))
+        .collect();
+    let known = |name: &str| name == "default" || tables.iter().any(|table| table.name() == name);
+    if let Some(unknown) = there.iter().find(|name| !known(name)) {
+        let reason = format!("this broker knows no table {unknown}; use a newer one").into();
+        return Err(StoreError::Open { folder: folder.to_owned(), reason });
+    }
+    let opened = tables
+        .iter()
+        .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(*table, &cache)));
+    let db = DB::open_cf_descriptors_read_only(&options, folder, opened, false)
+        .map_err(|error| open_error(folder, &error))?;
+    Ok((db, tables))
 }
 
 /// [`audit`] of the store in `folder`, unless a broker has it open.

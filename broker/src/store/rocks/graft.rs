@@ -1,0 +1,111 @@
+//! What a restore does to the copy of a store, before that takes the place of the original.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rocksdb::{DB, WriteBatch};
+
+use super::upkeep::open_to_read;
+use super::{Cache, Table};
+use super::{IteratorMode, RocksStore, family, open_error, record, table_options, write_error};
+use crate::core::command::{Epoch, MessageId, TaskId};
+use crate::core::record::Record;
+use crate::store::{Counters, Store, StoreError};
+
+/// Bytes that are written at once. 1 MiB: few writes, and next to no memory.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Put the tables of the store in `from` in place of those of the store in `to`. Nobody has either
+/// open, and `from` stays as it is. `go_on` hears how many records were written, and may end it.
+///
+/// # Errors
+/// [`StoreError`]; then `to` is of no use.
+pub fn graft(
+    from: &Path,
+    to: &Path,
+    tables: &[Table],
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> Result<(), StoreError> {
+    let (source, there) = open_to_read(from)?;
+    let mut target = RocksStore::open(to)?;
+    let cache = Cache::new_lru_cache(BATCH_BYTES);
+    let db = Arc::get_mut(&mut target.db).expect("nobody else has it yet");
+    let mut written = 0;
+    for &table in tables {
+        // A table of which blocks are damaged can be dropped, but not emptied.
+        db.drop_cf(table.name()).map_err(|error| write_error(&error))?;
+        let options = table_options(table, &cache);
+        db.create_cf(table.name(), &options).map_err(|error| write_error(&error))?;
+        if !there.contains(&table) {
+            continue;
+        }
+        let mut batch = WriteBatch::default();
+        for entry in source.iterator_cf(family(&source, table), IteratorMode::Start) {
+            let (key, value) = entry.map_err(|error| open_error(from, &error))?;
+            batch.put_cf(family(db, table), key, value);
+            if batch.size_in_bytes() >= BATCH_BYTES {
+                written += write(db, &mut batch)?;
+                if !go_on(written) {
+                    return Err(StoreError::Read { reason: "nobody wants the rest".into() });
+                }
+            }
+        }
+        written += write(db, &mut batch)?;
+    }
+    db.flush_wal(true).map_err(|error| write_error(&error))?;
+    target.close();
+    Ok(())
+}
+
+fn write(db: &DB, batch: &mut WriteBatch) -> Result<u64, StoreError> {
+    let count = batch.len() as u64;
+    db.write(std::mem::take(batch)).map_err(|error| write_error(&error))?;
+    Ok(count)
+}
+
+/// The counters of the store in `folder`, which nobody has open.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be read.
+pub fn counters(folder: &Path) -> Result<Counters, StoreError> {
+    let (db, there) = open_to_read(folder)?;
+    let mut counters = Counters::default();
+    if !there.contains(&Table::Meta) {
+        return Ok(counters);
+    }
+    for entry in db.iterator_cf(family(&db, Table::Meta), IteratorMode::Start) {
+        let (key, value) = entry.map_err(|error| open_error(folder, &error))?;
+        match record::decode(Table::Meta, &key, &value)? {
+            Record::TaskIdBound(bound) => counters.task = bound.0,
+            Record::EpochBound(bound) => counters.epoch = bound.0,
+            Record::MessageIdBound(bound) => counters.message = bound.0,
+            _ => {}
+        }
+    }
+    Ok(counters)
+}
+
+/// See to it that no counter of the store in `folder`, which nobody has open, is below those.
+///
+/// # Errors
+/// [`StoreError`] if it does not open or cannot be written.
+pub fn raise_counters(folder: &Path, least: Counters) -> Result<(), StoreError> {
+    let own = counters(folder)?;
+    let raised = Counters {
+        task: own.task.max(least.task),
+        epoch: own.epoch.max(least.epoch),
+        message: own.message.max(least.message),
+    };
+    if raised == own {
+        return Ok(());
+    }
+    let mut store = RocksStore::open(folder)?;
+    store.append(&[
+        Record::TaskIdBound(TaskId(raised.task)),
+        Record::EpochBound(Epoch(raised.epoch)),
+        Record::MessageIdBound(MessageId(raised.message)),
+    ])?;
+    store.sync()?;
+    store.close();
+    Ok(())
+}
