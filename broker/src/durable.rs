@@ -29,6 +29,7 @@ use crate::keyring::Keyring;
 use crate::lookout::Lookout;
 use crate::metrics::Times;
 use crate::net::Outlet;
+use crate::quota::Ticket;
 use crate::reads::Reads;
 use crate::routing::{Dispatch, EVENT_PREFIX, Router};
 use crate::store::{Store, StoreError};
@@ -138,6 +139,8 @@ const LOCAL_SESSIONS: u64 = 1 << 63;
 struct Pending {
     reply_to: ReplyTo,
     change: Change,
+    /// Its place among the requests of whoever asked.
+    _ticket: Option<Ticket>,
 }
 
 impl Pending {
@@ -231,7 +234,7 @@ impl Durable {
     }
 
     /// Hand in a command of a connection. The answer goes to `reply_to`; what is pushed because of
-    /// it goes to `push_to`.
+    /// it goes to `push_to`. The ticket is given back with the answer.
     ///
     /// # Errors
     /// [`Refused`] if it cannot be taken in now; then it is the caller who answers.
@@ -241,6 +244,7 @@ impl Durable {
         mut command: Command,
         push_to: Option<PushTo>,
         reply_to: ReplyTo,
+        ticket: Option<Ticket>,
     ) -> Result<(), Refused> {
         let id = self.new_id();
         let change = match (&mut command, push_to) {
@@ -264,7 +268,7 @@ impl Durable {
             (Command::Detach { .. }, _) => Change::Detaches(session),
             _ => Change::None,
         };
-        self.hand_in(id, command, Pending { reply_to, change })
+        self.hand_in(id, command, Pending { reply_to, change, _ticket: ticket })
     }
 
     /// Hand in a command that changes nothing in who hears of what. The answer goes to `reply_to`.
@@ -272,14 +276,14 @@ impl Durable {
     /// # Errors
     /// [`Refused`] if it cannot be taken in now; then it is the caller who answers.
     pub fn send(&self, command: Command, reply_to: ReplyTo) -> Result<(), Refused> {
-        let pending = Pending { reply_to, change: Change::None };
+        let pending = Pending { reply_to, change: Change::None, _ticket: None };
         self.hand_in(self.new_id(), command, pending)
     }
 
     /// A connection is over: nobody hears its answers, and nothing is pushed to it any more.
     pub fn leave(&self, session: SessionId) {
         // Refused only by a broker that stops, which has no use for it.
-        let _ = self.ask(session, Command::Detach { session }, None, ReplyTo::Nobody);
+        let _ = self.ask(session, Command::Detach { session }, None, ReplyTo::Nobody, None);
     }
 
     fn new_id(&self) -> RequestId {
@@ -326,7 +330,7 @@ impl Durable {
     ) -> Result<Reply, Rejection> {
         let (answer, outcome) = oneshot::channel();
         let reply_to = ReplyTo::Call(answer);
-        self.ask(session, command, push_to, reply_to).map_err(|refused| refused.rejection)?;
+        self.ask(session, command, push_to, reply_to, None).map_err(|refused| refused.rejection)?;
         answered(outcome).await
     }
 

@@ -29,6 +29,7 @@ pub mod monitor;
 pub mod net;
 pub mod operator;
 pub mod ports_file;
+pub mod quota;
 pub mod reads;
 pub mod rounds;
 pub mod routing;

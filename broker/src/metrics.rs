@@ -181,6 +181,10 @@ metrics! {
     denials,
     /// durable requests refused because too many waited, or the broker was stopping
     requests_refused,
+    /// connections, subscriptions and requests refused because an identity had as many as it may have
+    quota_refusals,
+    /// times that a client was not read from for a while because its identity sent too much
+    quota_pauses,
     /// receivers cut off because they did not keep up
     slow_consumers,
 }

@@ -12,25 +12,41 @@ use crate::board::Levels;
 use crate::core::command::{Command, ConfigCommand, Name, Reply, UpkeepCommand, UpkeepReply};
 use crate::durable::Durable;
 use crate::logging::{LeftOut, Log};
-use crate::routing::{Dispatch, EVENT_PREFIX, Router};
-use crate::translate::alert;
+use crate::routing::{Dispatch, EVENT_PREFIX};
+use crate::session::Context;
+use crate::translate::{alert, quota};
 
 /// The setting that the thresholds of alerts are kept under.
 pub const ALERT_THRESHOLDS: &str = "alert_thresholds";
 
+/// The one that quotas of single identities are kept under.
+pub const QUOTAS: &str = "quotas";
+
 const SAMPLE_EVERY: Duration = Duration::from_secs(60);
-/// How soon a change of the thresholds is noticed.
+/// How soon a change of what is set is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Checks are not closer together, and not further apart.
 const CHECK_EVERY_MIN: Duration = Duration::from_millis(100);
 const CHECK_EVERY_MAX: Duration = Duration::from_secs(3_600);
 
 /// Go round for ever. What an alert does is published under `$AC.EVENT.ALERT`.
-pub async fn go(durable: Durable, router: Arc<Router>, log: Log) {
-    let mut dispatch = Dispatch::new(router);
+pub async fn go(context: Arc<Context>, log: Log) {
+    let durable = &context.durable;
+    let mut dispatch = Dispatch::new(Arc::clone(&context.router));
+    let mut complained = Value::Null;
     let (mut sampled, mut checked) = (Instant::now(), Instant::now());
     loop {
-        let thresholds = alert::thresholds(&set_thresholds(&durable).await);
+        let set = setting(durable, QUOTAS).await;
+        match quota::own(&set, context.accounts.defaults()) {
+            Ok(own) => context.accounts.set_own(own),
+            Err(errors) if set != complained => {
+                let (field, sentence) = &errors[0];
+                tracing::warn!(setting = QUOTAS, field, %sentence, "a shared setting makes no sense; what it said before counts");
+                complained = set;
+            }
+            Err(_) => {}
+        }
+        let thresholds = alert::thresholds(&setting(durable, ALERT_THRESHOLDS).await);
         let interval = Duration::from_millis(thresholds.check_interval_ms);
         let check_at = checked + interval.clamp(CHECK_EVERY_MIN, CHECK_EVERY_MAX);
         let sample_at = sampled + SAMPLE_EVERY;
@@ -51,7 +67,7 @@ pub async fn go(durable: Durable, router: Arc<Router>, log: Log) {
         }
         if now >= check_at {
             checked = now;
-            for change in durable.lookout().check(levels(&durable).await, &thresholds) {
+            for change in durable.lookout().check(levels(durable).await, &thresholds) {
                 let event = alert::change(&change, &|task| task.0.into());
                 tracing::warn!(alert = %event, "an alert fired or is over");
                 let subject = format!("{EVENT_PREFIX}ALERT");
@@ -84,8 +100,8 @@ async fn levels(durable: &Durable) -> Levels {
 }
 
 /// What was set; null if nothing was, or it cannot be had now.
-async fn set_thresholds(durable: &Durable) -> Value {
-    let key = Name::parse(ALERT_THRESHOLDS).expect("a constant of ours is a name");
+async fn setting(durable: &Durable, key: &str) -> Value {
+    let key = Name::parse(key).expect("a constant of ours is a name");
     match durable.call(Command::Config(ConfigCommand::Get { key })).await {
         Ok(Reply::Config(views)) => {
             let set = views.first().and_then(|view| serde_json::from_slice(&view.value).ok());

@@ -30,6 +30,7 @@ use crate::net::{
 };
 use crate::operator::{Operator, OperatorError};
 use crate::ports_file::{self, Ports};
+use crate::quota::Accounts;
 use crate::rounds;
 use crate::routing::Router;
 use crate::session::{Auth, Context, LameDuck, Timeouts};
@@ -202,6 +203,7 @@ async fn serve(
         admins: config.legacy.admin_agents.0.clone().into(),
         cooldowns: Arc::default(),
         limits: Arc::new(RateLimits::new(config.rates.quotas())),
+        accounts: Arc::clone(&context.accounts),
         mistakes: Arc::default(),
         routed: Arc::default(),
         lookout: Arc::clone(durable.lookout()),
@@ -220,7 +222,7 @@ async fn serve(
         settings: HttpSettings::from(config),
     };
     let http_door = tokio::spawn(http::serve(http_socket, http_state, http_stops));
-    let rounds = tokio::spawn(rounds::go(durable.clone(), Arc::clone(&router), log.clone()));
+    let rounds = tokio::spawn(rounds::go(Arc::clone(&context), log.clone()));
 
     if let Some(path) = &config.ports_file {
         ports_file::write(path, &addresses)
@@ -373,6 +375,7 @@ pub(crate) fn context(
             write_ms: milliseconds(timeouts.write),
         },
         router,
+        accounts: Arc::new(Accounts::new(config.quotas.quota())),
         durable,
         process: process_name(),
         metrics: Metrics::default(),

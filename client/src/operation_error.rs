@@ -174,7 +174,7 @@ macro_rules! operation_error {
                     "invalid" => $kind::Invalid,
                     "not_supported" | "unknown_verb" => $kind::NotSupported,
                     "denied" => $kind::Denied,
-                    "busy" => $kind::Busy,
+                    "busy" | "rate_limited" => $kind::Busy,
                     "unavailable" | "unreadable" | "no_room" => $kind::Unavailable,
                     "uncertain" => $kind::Uncertain,
                     _ => $kind::Declined { code },
@@ -373,6 +373,9 @@ mod tests {
         assert_eq!(declined::<DeadErrorKind>("terminal"), DeadErrorKind::NotDead);
         assert_eq!(declined::<SettleErrorKind>("not_attached"), SettleErrorKind::NotOwner);
         assert_eq!(declined::<QueueErrorKind>("no_queue"), QueueErrorKind::NoQueue);
+        for code in ["busy", "rate_limited"] {
+            assert_eq!(declined::<LeaseErrorKind>(code), LeaseErrorKind::Busy, "{code}");
+        }
         for code in ["unavailable", "unreadable", "no_room"] {
             assert_eq!(declined::<LeaseErrorKind>(code), LeaseErrorKind::Unavailable, "{code}");
         }

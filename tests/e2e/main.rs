@@ -15,6 +15,7 @@ mod lifecycle;
 mod log;
 mod messages;
 mod monitor;
+mod quotas;
 mod rates;
 mod restore;
 mod settings;

@@ -11,6 +11,7 @@ pub struct Options {
     pub(crate) limits: Vec<(&'static str, u64)>,
     pub(crate) timeouts: Vec<(&'static str, u64)>,
     pub(crate) tasks: Vec<(&'static str, u64)>,
+    pub(crate) quotas: Vec<(&'static str, u64)>,
     pub(crate) backups: Vec<(&'static str, u64)>,
     pub(crate) disk: Vec<(&'static str, u64)>,
     pub(crate) small_disk: Option<Arc<SmallDisk>>,
@@ -42,6 +43,12 @@ impl Options {
     /// Set `key` of the section `[limits]`.
     pub fn limit(mut self, key: &'static str, value: u64) -> Self {
         self.limits.push((key, value));
+        self
+    }
+
+    /// Set `key` of the section `[quotas]`.
+    pub fn quota(mut self, key: &'static str, value: u64) -> Self {
+        self.quotas.push((key, value));
         self
     }
 
@@ -120,6 +127,7 @@ impl Options {
             ("limits", &self.limits),
             ("timeouts", &self.timeouts),
             ("tasks", &self.tasks),
+            ("quotas", &self.quotas),
             ("backup", &self.backups),
             ("disk", if self.disk.is_empty() { &no_reserve } else { &self.disk }),
         ];

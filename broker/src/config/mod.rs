@@ -19,6 +19,7 @@ mod limits;
 mod nearest;
 mod origin;
 mod print;
+mod quotas;
 mod rates;
 mod setting;
 mod tasks;
@@ -35,6 +36,7 @@ pub use error::{ConfigError, Fault};
 pub use legacy::Legacy;
 pub use limits::Limits;
 pub use origin::Origin;
+pub use quotas::Quotas;
 pub use rates::Rates;
 pub use tasks::Tasks;
 pub use timeouts::Timeouts;
@@ -75,6 +77,8 @@ settings! {
             legacy: Legacy,
             /// `[rates]`
             rates: Rates,
+            /// `[quotas]`
+            quotas: Quotas,
             /// `[backup]`
             backup: Backup,
             /// `[compaction]`
@@ -86,8 +90,18 @@ settings! {
 }
 
 /// The tables that a file may have.
-const SECTIONS: [&str; 9] =
-    ["limits", "timeouts", "tasks", "auth", "legacy", "rates", "backup", "compaction", "disk"];
+const SECTIONS: [&str; 10] = [
+    "limits",
+    "timeouts",
+    "tasks",
+    "auth",
+    "legacy",
+    "rates",
+    "quotas",
+    "backup",
+    "compaction",
+    "disk",
+];
 
 /// A configuration, and where each of its values came from.
 #[derive(Clone, Debug, Default)]
@@ -216,6 +230,7 @@ fn all() -> impl Iterator<Item = &'static Setting> + Clone {
         Auth::SETTINGS,
         Legacy::SETTINGS,
         Rates::SETTINGS,
+        Quotas::SETTINGS,
         Backup::SETTINGS,
         Compaction::SETTINGS,
         Disk::SETTINGS,

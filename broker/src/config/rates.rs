@@ -11,8 +11,8 @@ const ACTS: u64 = 1_000_000;
 settings! {
     config => config.rates, keys "rates.";
     /// How often an agent may do something over HTTP, and over its WebSocket; each door counts
-    /// apart. A number is how many a minute, and in a row; 0 is no limit. The operator has none,
-    /// and over TCP nobody has. They are those of the hub and of its hardening.
+    /// apart. A number is how many a minute, and in a row; 0 is no limit. The operator has none.
+    /// They are those of the hub and of its hardening.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Rates {
         /// Whether anybody is limited at all.

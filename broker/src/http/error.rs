@@ -256,6 +256,7 @@ fn rejected(rejection: &Rejection) -> Response {
         | Rejection::AgentExists { .. }
         | Rejection::ChannelExists { .. }
         | Rejection::TokenInUse => StatusCode::CONFLICT,
+        Rejection::RateLimited { .. } | Rejection::TooManyInFlight => StatusCode::TOO_MANY_REQUESTS,
         Rejection::LimitReached { .. }
         | Rejection::QueueFull { .. }
         | Rejection::Busy { .. }

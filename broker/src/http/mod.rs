@@ -33,6 +33,7 @@ mod monitor;
 mod patience;
 mod post_body;
 mod query;
+mod quotas;
 mod restore;
 mod routed;
 mod schemas;
@@ -60,6 +61,7 @@ use crate::errand::Errands;
 use crate::logging::Log;
 use crate::lookout::Lookout;
 use crate::monitor::Monitoring;
+use crate::quota::Accounts;
 
 pub use agent::{Cooldowns, Mistakes};
 pub use dashboard::Snapshots;
@@ -136,6 +138,8 @@ pub struct HttpState<D> {
     pub cooldowns: Arc<Cooldowns>,
     /// Who may ask how often.
     pub limits: Arc<RateLimits>,
+    /// What identities may have and do over TCP.
+    pub accounts: Arc<Accounts>,
     /// What was wrong with frames of agents.
     pub mistakes: Arc<Mistakes>,
     /// How tasks were routed that went to legacy agents.
@@ -213,6 +217,7 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/api/metrics", get(figures::metrics))
         .route("/api/admin/backups/{name}/restore", post(restore::everything))
         .route("/api/admin/restore/{table}", post(restore::table))
+        .route("/api/admin/quotas", get(quotas::show).put(quotas::set))
         .route("/api/admin/reset", post(restore::reset))
         .route("/api/alerts", get(alerts::list))
         .route("/api/alerts/{id}/acknowledge", post(alerts::acknowledge))

@@ -198,6 +198,7 @@ impl Server {
             agents_connected: Arc::new(|| 3),
             monitor: Arc::new(Quiet),
             log: Log::silent(),
+            accounts: Arc::new(crate::quota::Accounts::new(crate::quota::Quota::default())),
             errands: tokio::sync::mpsc::channel(1).0,
             settings,
         };

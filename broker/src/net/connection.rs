@@ -105,6 +105,10 @@ impl Connection {
         if self.outlet.is_closed() {
             return self.close(now, Close::ByBroker);
         }
+        if self.session.is_paused() {
+            // What is not read cannot be late.
+            self.partial_since = now;
+        }
         if self.session.next_deadline() <= now {
             let timeout = self.session.handle_timeout(now, &mut self.worker.dispatch.borrow_mut());
             self.worker.want_flush();

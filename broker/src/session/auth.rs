@@ -30,6 +30,9 @@ pub struct Auth {
 /// operator to change, and copies and tables to look after.
 const FOR_ADMINS: [&str; 3] = ["$AC.API.CONFIG.SET", "$AC.API.BACKUP.*", "$AC.API.STORE.*"];
 
+/// Who nobody in particular is.
+pub(super) const ANONYMOUS: &str = "anonymous";
+
 /// Somebody who came in.
 #[derive(Clone, Debug)]
 pub struct Login {
@@ -45,7 +48,7 @@ impl Login {
     /// Somebody who needs no credentials.
     #[must_use]
     pub fn anonymous() -> Login {
-        Login { identity: "anonymous".into(), permissions: None, agent: None }
+        Login { identity: ANONYMOUS.into(), permissions: None, agent: None }
     }
 }
 

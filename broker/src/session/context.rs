@@ -26,6 +26,8 @@ pub struct Context {
     pub timeouts: Timeouts,
     /// Where subscriptions are kept.
     pub router: std::sync::Arc<crate::routing::Router>,
+    /// What everybody may have and do.
+    pub accounts: std::sync::Arc<crate::quota::Accounts>,
     /// The durable plane.
     pub durable: Durable,
     /// Names this process among all that ever ran on the store.

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use auth::ANONYMOUS;
 pub use auth::{Auth, Login};
 pub use context::{Context, LameDuck, Timeouts};
 
@@ -30,6 +31,7 @@ use self::subscriptions::Subscriptions;
 use crate::core::command::{Command, SessionId, Tick};
 use crate::durable::ReplyTo;
 use crate::net::{Client, Cut, Framing, Outlet};
+use crate::quota::{Account, Thing, Ticket};
 use crate::routing::{Destination, Dispatch, Origin, Permissions, Subscription};
 use agentcom_protocol::{
     ClientDecoder, ClientFrame, Connect, DecodeError, Decoded, Filter, Limits, Publish, Subject,
@@ -44,6 +46,16 @@ pub struct Session {
     decoder: Decoder,
     peer: IpAddr,
     login: Option<Login>,
+    account: Arc<Account>,
+    /// `None`: the identity has as many connections as it may have, and nothing more is done for
+    /// this one.
+    place: Option<Ticket>,
+    is_crowded_out: bool,
+    /// Whether anything is set that messages are charged to.
+    is_metered: bool,
+    counted: Ticket,
+    /// Nothing is read until then, because too much was sent.
+    paused_until: Option<Tick>,
     wishes: Wishes,
     subscriptions: Subscriptions,
     /// By number, from 1. An empty place is one whose message is being published.
@@ -141,6 +153,8 @@ const FIRST_PING_MS: u64 = 2_000;
 const PERSON_PING_MS: u64 = 120_000;
 /// Leases are renewed at most this often, however fast frames come.
 const RENEWAL_INTERVAL_MS: u64 = 500;
+/// How often whoever is paused is noted to live: as often as leases are renewed.
+const PAUSE_LOOK_MS: u64 = RENEWAL_INTERVAL_MS;
 
 impl Session {
     /// A client that was just accepted.
@@ -158,7 +172,12 @@ impl Session {
         } else {
             context.timeouts.half_frame_ms
         };
-        let login = (!auth_is_required).then(Login::anonymous);
+        let account = context.accounts.of(&format!("address:{peer}"), now);
+        // A stranger counts for nobody until it is known who it is.
+        let place = if auth_is_required { None } else { account.enter(Thing::Connection) };
+        let is_crowded_out = !auth_is_required && place.is_none();
+        let login = place.is_some().then(Login::anonymous);
+        let counted = Ticket::none_of(&account, Thing::Subscription);
         context.metrics.connections_opened.add(1);
         Session {
             outlet,
@@ -166,6 +185,12 @@ impl Session {
             context,
             peer,
             login,
+            account,
+            place,
+            is_crowded_out,
+            is_metered: false,
+            counted,
+            paused_until: None,
             wishes: Wishes::default(),
             subscriptions: Subscriptions::default(),
             aliases: Vec::new(),
@@ -216,6 +241,11 @@ impl Session {
         self.note_input(now);
         let mut progress = Progress::default();
         let mut work = 0;
+        self.is_metered = self.account.is_metered();
+        if self.is_metered && self.has_to_wait(now) {
+            return Ok(Taken { consumed: 0, needed: 0, is_cut_short: true });
+        }
+        let mut metered = Progress::default();
         let outcome = loop {
             let taken = match self.decoder {
                 Decoder::Text(decoder) => {
@@ -229,7 +259,10 @@ impl Session {
             match taken {
                 Ok(None) => {
                     work += dispatch.take_work();
-                    if work > TURN_WORK_MAX {
+                    if self.is_metered {
+                        self.charge(progress, &mut metered, now);
+                    }
+                    if work > TURN_WORK_MAX || self.is_metered && self.has_to_wait(now) {
                         break Ok(Taken { consumed, needed: 0, is_cut_short: true });
                     }
                 }
@@ -292,6 +325,12 @@ impl Session {
     /// # Errors
     /// [`Close`] when the client had its last chance.
     pub fn handle_timeout(&mut self, now: Tick, dispatch: &mut Dispatch) -> Result<(), Close> {
+        if let Some(until) = self.paused_until {
+            // It lives as far as anybody can tell, and so do its leases.
+            self.note_input(now);
+            self.paused_until = (now < until).then_some(until);
+            return Ok(());
+        }
         if self.login.is_none() || !self.has_spoken {
             self.error(dispatch, "Authentication Timeout");
             return Err(Close::Protocol("no greeting in time"));
@@ -315,7 +354,16 @@ impl Session {
     /// When to call [`Session::handle_timeout`].
     #[must_use]
     pub fn next_deadline(&self) -> Tick {
-        self.deadline
+        match self.paused_until {
+            Some(until) => until.min(Tick(self.last_input.0 + PAUSE_LOOK_MS)),
+            None => self.deadline,
+        }
+    }
+
+    /// Whether nothing is read because too much was sent.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused_until.is_some()
     }
 
     /// Tell the client what happened to the broker, if it wants to know.
@@ -340,9 +388,12 @@ impl Session {
         self.error(dispatch, "Slow Consumer");
     }
 
-    /// Whether the client leaves so many answers unread that it is not read from.
+    /// Whether the client is not read from: it leaves too many answers unread, or has sent too much.
     #[must_use]
     pub fn is_flooding(&self) -> bool {
+        if self.is_paused() {
+            return true;
+        }
         let unread_max =
             if self.login.is_some() { UNREAD_ANSWERS_MAX } else { STRANGERS_UNREAD_MAX };
         self.subscriptions.is_empty() && self.outlet.pending_bytes() > unread_max
@@ -368,6 +419,7 @@ impl Session {
 
     fn withdraw(&mut self) {
         self.context.router.unsubscribe_all(self.subscriptions.take_all());
+        self.counted.lower_to(0);
         self.renewed = None;
         if std::mem::take(&mut self.is_known) {
             // A broker that stops takes no more in, and the restart gives every lease its grace.
@@ -483,8 +535,22 @@ impl Session {
         self.withdraw();
         self.forget_permissions();
         self.login = self.context.auth.check(&connect);
-        if self.login.is_none() {
+        let Some(login) = &self.login else {
             self.context.metrics.logins_refused.add(1);
+            return Err(self.violation(dispatch));
+        };
+        self.account = match &*login.identity {
+            ANONYMOUS => self.context.accounts.of(&format!("address:{}", self.peer), now),
+            identity => self.context.accounts.of(identity, now),
+        };
+        self.is_metered = self.account.is_metered();
+        self.counted = Ticket::none_of(&self.account, Thing::Subscription);
+        // First given back: it may be the same account.
+        self.place = None;
+        self.place = self.account.enter(Thing::Connection);
+        self.is_crowded_out = self.place.is_none();
+        if self.is_crowded_out {
+            self.login = None;
             return Err(self.violation(dispatch));
         }
         self.outlet.card().introduce(Client {
@@ -573,6 +639,10 @@ impl Session {
         if is_full {
             return self.error(dispatch, "maximum subscriptions exceeded");
         }
+        if !self.counted.add() {
+            self.context.metrics.quota_refusals.add(1);
+            return self.error(dispatch, "maximum subscriptions exceeded");
+        }
         let mut subscription = Subscription::new(Arc::clone(&self.outlet), checked, sid, queue);
         subscription.headers = self.wishes.headers;
         subscription.denied = permissions.filter(|p| p.overlaps_denied(checked.as_str()));
@@ -591,6 +661,7 @@ impl Session {
             if is_over {
                 self.context.router.unsubscribe(subscription);
                 self.subscriptions.remove(sid);
+                self.counted.lower_to(self.subscriptions.len());
             }
         }
         self.acknowledge(dispatch);
@@ -636,7 +707,28 @@ impl Session {
         if ended > 0 && ended * 2 >= self.subscriptions.len() {
             let _ = self.outlet.take_ended_subscriptions();
             self.subscriptions.forget_ended();
+            self.counted.lower_to(self.subscriptions.len());
         }
+    }
+
+    /// Charge the frame behind `metered` to the identity, if it was a message.
+    fn charge(&mut self, progress: Progress, metered: &mut Progress, now: Tick) {
+        let before = std::mem::replace(metered, progress);
+        if progress.publishes > before.publishes {
+            self.account.charge((progress.consumed - before.consumed) as u64, now);
+        }
+    }
+
+    /// Whether the identity has sent so much that nothing is read for a while, whatever it is: only
+    /// what was read can be told apart, and whoever comes anew must not gain by it.
+    fn has_to_wait(&mut self, now: Tick) -> bool {
+        let wait_ms = self.account.wait_ms(now);
+        if wait_ms == 0 || self.login.is_none() {
+            return false;
+        }
+        self.context.metrics.quota_pauses.add(1);
+        self.paused_until = Some(Tick(now.0.saturating_add(wait_ms)));
+        true
     }
 
     fn explain(&self, error: &DecodeError, dispatch: &mut Dispatch) -> Close {
@@ -651,6 +743,11 @@ impl Session {
     }
 
     fn violation(&self, dispatch: &mut Dispatch) -> Close {
+        if self.is_crowded_out {
+            self.context.metrics.quota_refusals.add(1);
+            self.error(dispatch, "maximum connections exceeded");
+            return Close::Protocol("the identity has as many connections as it may have");
+        }
         self.error(dispatch, "Authorization Violation");
         Close::Protocol("credentials are missing or wrong")
     }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::Session;
-use crate::core::command::{Command, Reply};
+use super::auth::ANONYMOUS;
+use crate::core::command::{Command, Rejection, Reply};
 use crate::durable::{PushTo, ReplyTo};
+use crate::quota::{Thing, Ticket, is_request};
 use crate::routing::{API_PREFIX, Dispatch};
 use crate::translate::{Asked, Asker, command};
 use agentcom_protocol::Request;
@@ -51,16 +53,34 @@ impl Session {
             }
             _ => {}
         }
-        if let Err(refused) = self.context.durable.ask(self.id(), command, push_to, reply_to) {
+        let ticket = match self.request_ticket(&command) {
+            Ok(ticket) => ticket,
+            Err(rejection) => {
+                self.context.metrics.quota_refusals.add(1);
+                return reply_to.answer(Err(rejection), dispatch);
+            }
+        };
+        let asked = self.context.durable.ask(self.id(), command, push_to, reply_to, ticket);
+        if let Err(refused) = asked {
             self.context.metrics.requests_refused.add(1);
             refused.answer(dispatch);
         }
     }
 
+    /// What a request takes; nothing, if it does not count as one.
+    fn request_ticket(&self, command: &Command) -> Result<Option<Ticket>, Rejection> {
+        if !is_request(command) {
+            return Ok(None);
+        }
+        let limited = |retry_after_ms| Rejection::RateLimited { retry_after_ms };
+        self.account.take_request(self.last_input).map_err(limited)?;
+        self.account.enter(Thing::Request).map(Some).ok_or(Rejection::TooManyInFlight)
+    }
+
     pub(super) fn asker(&self) -> Asker<'_> {
         let identity = match &self.login {
             Some(login) => Arc::clone(&login.identity),
-            None => "anonymous".into(),
+            None => ANONYMOUS.into(),
         };
         let agent = self.login.as_ref().and_then(|login| login.agent.clone());
         Asker { session: self.id(), identity, agent, process: &self.context.process }

@@ -24,6 +24,7 @@ pub mod message;
 mod park;
 mod placement;
 mod queue;
+pub mod quota;
 mod schedule;
 mod submit;
 mod talk;

@@ -187,6 +187,15 @@ pub enum Rejection {
         /// Bytes that should be.
         free_bytes_min: u64,
     },
+    /// The identity asks too often.
+    #[error("too many requests; try again in {retry_after_ms} ms")]
+    RateLimited {
+        /// How long to wait.
+        retry_after_ms: u64,
+    },
+    /// The identity has too many requests that are not answered yet.
+    #[error("too many requests wait for their answers; read some, and try again")]
+    TooManyInFlight,
     /// A backup was not made, or is not what was made.
     #[error("{reason}")]
     BackupFailed {
@@ -323,6 +332,7 @@ impl Rejection {
             Rejection::NoTable { .. } => "no_table",
             Rejection::BackupFailed { .. } => "backup_failed",
             Rejection::NoRoom { .. } => "no_room",
+            Rejection::RateLimited { .. } | Rejection::TooManyInFlight => "rate_limited",
             Rejection::NoToken => "no_token",
             Rejection::TokenInUse => "token_in_use",
             Rejection::LimitReached { .. } => "limit_reached",
