@@ -259,10 +259,8 @@ impl Session {
             match taken {
                 Ok(None) => {
                     work += dispatch.take_work();
-                    if self.is_metered {
-                        self.charge(progress, &mut metered, now);
-                    }
-                    if work > TURN_WORK_MAX || self.is_metered && self.has_to_wait(now) {
+                    let is_over = self.is_metered && self.charge(progress, &mut metered, now);
+                    if is_over || work > TURN_WORK_MAX {
                         break Ok(Taken { consumed, needed: 0, is_cut_short: true });
                     }
                 }
@@ -711,16 +709,20 @@ impl Session {
         }
     }
 
-    /// Charge the frame behind `metered` to the identity, if it was a message.
-    fn charge(&mut self, progress: Progress, metered: &mut Progress, now: Tick) {
+    /// Charge the frame behind `metered` to the identity, if it was a message. Gives whether it has
+    /// to wait now.
+    #[cold]
+    fn charge(&mut self, progress: Progress, metered: &mut Progress, now: Tick) -> bool {
         let before = std::mem::replace(metered, progress);
         if progress.publishes > before.publishes {
             self.account.charge((progress.consumed - before.consumed) as u64, now);
         }
+        self.has_to_wait(now)
     }
 
     /// Whether the identity has sent so much that nothing is read for a while, whatever it is: only
     /// what was read can be told apart, and whoever comes anew must not gain by it.
+    #[cold]
     fn has_to_wait(&mut self, now: Tick) -> bool {
         let wait_ms = self.account.wait_ms(now);
         if wait_ms == 0 || self.login.is_none() {
