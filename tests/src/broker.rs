@@ -233,6 +233,9 @@ fn serve(options: &Options, folder: &Path, listen: SocketAddr, ports_file: &Path
         shell.arg("-c").arg(script).arg(agentcom());
         shell
     };
+    if let Some(fault) = &options.sync_fault {
+        fault.apply(&mut command);
+    }
     command.arg("serve");
     command.arg("--listen").arg(listen.to_string());
     command.args(["--http-listen", "127.0.0.1:0"]);

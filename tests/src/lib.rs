@@ -36,6 +36,7 @@
 mod broker;
 mod command_line;
 mod disk;
+mod faults;
 pub mod frames;
 mod http;
 mod options;
@@ -48,6 +49,7 @@ mod wire;
 pub use broker::{Broker, Refusal};
 pub use command_line::Said;
 pub use disk::SmallDisk;
+pub use faults::SyncFault;
 pub use frames::Frames;
 pub use http::Answer;
 pub use options::{Options, User};

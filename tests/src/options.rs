@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::disk::SmallDisk;
+use crate::faults::SyncFault;
 
 /// Settings that differ from the defaults.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,7 @@ pub struct Options {
     pub(crate) backups: Vec<(&'static str, u64)>,
     pub(crate) disk: Vec<(&'static str, u64)>,
     pub(crate) small_disk: Option<Arc<SmallDisk>>,
+    pub(crate) sync_fault: Option<Arc<SyncFault>>,
     pub(crate) descriptors: Option<u32>,
     pub(crate) file_blocks: Option<u32>,
     pub(crate) token: Option<&'static str>,
@@ -98,6 +100,12 @@ impl Options {
     /// Let in only who knows `token`.
     pub fn token(mut self, token: &'static str) -> Self {
         self.token = Some(token);
+        self
+    }
+
+    /// Let syncs fail when `fault` says so.
+    pub fn sync_fault(mut self, fault: &Arc<SyncFault>) -> Self {
+        self.sync_fault = Some(Arc::clone(fault));
         self
     }
 

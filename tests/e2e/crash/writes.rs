@@ -1,9 +1,11 @@
-//! A disk that takes no more: everybody is told, messages go on, and what was acknowledged is there
-//! after the next start.
+//! A disk that takes no more, or fails: everybody is told, messages go on, and what was acknowledged
+//! is there after the next start.
 
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use agentcom_tests::{Broker, Options, QUIET, oracle};
+use agentcom_tests::{Broker, Options, QUIET, SyncFault, oracle};
 
 /// Everybody is told within this time (issue of the durable plane: within a second).
 const SOON: Duration = Duration::from_secs(1);
@@ -58,4 +60,57 @@ fn when_the_disk_is_full_everybody_is_told_and_nothing_acknowledged_is_lost() {
         assert_eq!(wire.show(task)["state"], "ready");
     }
     wire.submit("q", "there is room again");
+}
+
+/// Work goes on from several sides while the disk begins to fail: whatever was acknowledged until
+/// then is there afterwards, nothing is acknowledged from then on, and the broker ends by itself,
+/// because after a failed sync nobody knows what the disk holds.
+#[test]
+fn when_a_sync_fails_nothing_more_is_acknowledged_and_nothing_acknowledged_is_lost() {
+    if oracle::skips("it keeps nothing without JetStream") {
+        return;
+    }
+    let disk = Arc::new(SyncFault::new());
+    let mut broker = Broker::start(Options::default().sync_fault(&disk));
+    let mut listener = broker.connect(QUIET);
+    listener.send("SUB news 1\r\n");
+    listener.flush();
+    let begun = Barrier::new(5);
+    let kept: Vec<u64> = thread::scope(|threads| {
+        let submit = || {
+            let mut wire = broker.connect(QUIET);
+            let mut kept = vec![wire.submit("q", "before")];
+            begun.wait();
+            loop {
+                let answer = wire.ask("TASK SUBMIT s q 1\r\nx\r\n");
+                let Some(fields) = answer.strip_prefix("OK s task=") else {
+                    let is_clear = ["ERR s uncertain '", "ERR s unavailable '"]
+                        .iter()
+                        .any(|code| answer.starts_with(code));
+                    assert!(is_clear, "{answer:?}");
+                    wire.expect_declined("TASK SUBMIT s q 1\r\nx\r\n", "unavailable");
+                    return kept;
+                };
+                let number = fields.split(' ').next().and_then(|task| task.parse().ok());
+                kept.push(number.expect("a number"));
+            }
+        };
+        let submitters = [(); 4].map(|()| threads.spawn(submit));
+        begun.wait();
+        disk.set_broken(true);
+        submitters.into_iter().flat_map(|submitter| submitter.join().expect("submit")).collect()
+    });
+    // Routing needs no disk.
+    let mut speaker = broker.connect(QUIET);
+    speaker.send("PUB news 5\r\nhello\r\n");
+    listener.expect("MSG news 1 5\r\nhello\r\n");
+    assert_eq!(broker.wait().code(), Some(1));
+
+    disk.set_broken(false);
+    broker.start_again();
+    let mut wire = broker.connect(QUIET);
+    for task in kept {
+        assert_eq!(wire.show(task)["state"], "ready");
+    }
+    wire.submit("q", "the disk works again");
 }
