@@ -37,6 +37,7 @@ pub mod server;
 pub mod session;
 pub mod store;
 pub mod tally;
+pub mod telemetry;
 pub mod testing;
 pub mod token;
 pub mod translate;

@@ -14,6 +14,7 @@ use crate::board::{Board, Digest, Levels, Stepped};
 use crate::commit::clock::unix_ms;
 use crate::core::command::{Message, Name, PresenceEvent, TaskEvent};
 use crate::tally::Tally;
+use crate::telemetry;
 use crate::upkeep::Notice;
 
 /// Sights that wait for the slowest watcher. 4,096: what 50,000 tasks a second do in 20 ms. A
@@ -123,6 +124,7 @@ impl Lookout {
         let stepped = self.board.lock().note_task(&event);
         let Some(stepped) = stepped else { return };
         self.tally.note(&event, &stepped);
+        telemetry::task(&event, &stepped);
         if self.sights.receiver_count() > 0 {
             self.show(Sight::Task(stepped, event.progress.map(|progress| progress.data)));
         }
@@ -130,11 +132,13 @@ impl Lookout {
 
     pub(crate) fn note_presence(&self, event: PresenceEvent) {
         self.board.lock().note_presence(&event, unix_ms());
+        telemetry::presence(&event);
         self.show(Sight::Presence(event));
     }
 
     /// How far something is, nobody here wants to know.
     pub(crate) fn note_upkeep(&self, notice: &Notice) {
+        telemetry::upkeep(notice);
         if !matches!(notice, Notice::Backup(_)) {
             self.show(Sight::Upkeep(notice.clone()));
         }
@@ -142,5 +146,6 @@ impl Lookout {
 
     pub(crate) fn note_message(&self, message: &Message, receivers: &[Name]) {
         self.board.lock().note_message(message, receivers);
+        telemetry::message(message, receivers.len());
     }
 }

@@ -50,3 +50,52 @@ fn an_admin_says_which_lines_are_written() {
         assert_eq!(keys, ["message", "metadata", "severity", "time"], "{line}");
     }
 }
+
+#[test]
+fn what_happens_is_told_in_the_lines_of_the_hub() {
+    if oracle::skips("it has no such lines") {
+        return;
+    }
+    let broker = Broker::start(Options::default());
+    let set = |level: &str| {
+        let headers = broker.bearer() + JSON;
+        broker.http_put("/api/admin/log-level", &headers, &json!({ "level": level }).to_string())
+    };
+    let mut wire = broker.connect(QUIET);
+    wire.submit("jobs", "before");
+    assert_eq!(set("debug").status, 200);
+    let task = wire.submit("jobs attempts=1 priority=low", "x");
+    let mail = r#"{"to":"ann","payload":{}}"#;
+    broker.http_post("/api/message", &(broker.bearer() + JSON), mail);
+    let offer = wire.take("jobs max=2").pop().expect("two tasks");
+    assert_eq!(offer.task, task);
+    let failed = wire.ask(format!("TASK FAIL f {} 2\r\nno\r\n", offer.lease()));
+    assert!(failed.starts_with("OK f"), "{failed}");
+
+    let events = || -> Vec<Value> {
+        let lines = lines(&broker).into_iter().map(|line| line["message"].clone());
+        lines.filter(|message| message.get("telemetry_event").is_some()).collect()
+    };
+    let dead = |event: &Value| event["telemetry_event"] == "agent_com.task.dead_letter";
+    assert!(until(|| events().iter().any(dead).then_some(())).is_some(), "{:?}", events());
+    let events = events();
+    let of_task: Vec<&Value> =
+        events.iter().filter(|event| event["metadata"]["task_id"] == task).collect();
+    let names: Vec<&str> =
+        of_task.iter().filter_map(|event| event["telemetry_event"].as_str()).collect();
+    assert_eq!(names[0], "agent_com.task.submit", "{names:?}");
+    assert_eq!(names[1], "agent_com.task.assign", "{names:?}");
+    assert!(of_task[1]["measurements"]["wait_ms"].is_u64(), "{}", of_task[1]);
+    let message =
+        events.iter().find(|event| event["telemetry_event"] == "agent_com.message.routed");
+    assert_eq!(message.expect("the message")["metadata"]["to"], "ann");
+
+    assert_eq!(set("info").status, 200);
+    wire.submit("jobs", "after");
+    wire.flush();
+    let submits = |events: &[Value]| {
+        events.iter().filter(|event| event["telemetry_event"] == "agent_com.task.submit").count()
+    };
+    let all = lines(&broker).into_iter().map(|line| line["message"].clone()).collect::<Vec<_>>();
+    assert_eq!(submits(&all), 1, "only while they are asked for");
+}

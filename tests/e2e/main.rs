@@ -21,4 +21,5 @@ mod restore;
 mod settings;
 mod talk;
 mod tasks;
+mod trace;
 mod wire;

@@ -2,7 +2,7 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use crate::core::command::{
     self, Command, MessageCommand, MessageReply, PresenceView, Rejection, Reply, TaskId,
 };
 use crate::translate::message;
+use crate::translate::trace::Trace;
 
 /// `GET /health`: whether the broker is there, and how many agents are.
 pub(super) async fn health<D: DurableCalls>(State(state): State<HttpState<D>>) -> Response {
@@ -27,9 +28,15 @@ pub(super) async fn health<D: DurableCalls>(State(state): State<HttpState<D>>) -
 /// `POST /api/tasks`: the HTTP spelling of `TASK SUBMIT`.
 pub(super) async fn submit_task<D: DurableCalls>(
     State(state): State<HttpState<D>>,
+    headers: HeaderMap,
     CallerBody(caller, fields): CallerBody,
 ) -> Result<Response, HttpError> {
-    let submit = task_body::submit(&fields, &caller.name(), &state.settings, unix_ms())?;
+    let mut submit = task_body::submit(&fields, &caller.name(), &state.settings, unix_ms())?;
+    let headers =
+        headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    if let Some(trace) = Trace::of(headers) {
+        trace.mark_task(&mut submit);
+    }
     let priority = submit.spec.band;
     let kept = state.durable.call(Command::Submit(Box::new(submit))).await;
     let kept = kept.map_err(|rejection| match rejection {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::tier;
 
 use crate::core::command::{DeadReason, State, TaskId, TaskView};
+use crate::translate::trace;
 
 /// `task-` and 16 hex digits.
 pub(super) fn legacy_id(task: TaskId) -> String {
@@ -48,7 +49,7 @@ pub(super) fn legacy(view: &TaskView) -> Value {
     let of_result = |key: &str| result.as_ref().and_then(|result| result.get(key)).cloned();
     let after: Vec<String> = view.after.iter().map(|edge| legacy_id(edge.task)).collect();
     let kept = |key| as_submitted(&submitted, key);
-    json!({
+    let mut shown = json!({
         "id": legacy_id(view.task),
         "description": description,
         "metadata": kept("metadata"),
@@ -85,7 +86,11 @@ pub(super) fn legacy(view: &TaskView) -> Value {
         "lost": view.lost,
         "progress": view.progress.as_deref().map(bytes),
         "dead": view.dead.map(|reason| reason.as_str()),
-    })
+    });
+    if let Some(parent) = trace::parent(view.headers.as_deref()) {
+        shown[trace::PARENT] = parent.into();
+    }
+    shown
 }
 
 /// Why the newest attempt failed, or why there was none.

@@ -12,6 +12,8 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::telemetry;
+
 /// Values under these names are not shown. Nothing of ours has one; this is for the day on which
 /// somebody errs.
 const SECRETS: [&str; 4] = ["token", "auth_token", "secret", "password"];
@@ -44,7 +46,11 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let mut metadata = fields.0;
-        let message = metadata.remove("message").unwrap_or_default();
+        let message = match metadata.remove(telemetry::FIELD) {
+            // The hub has an object there.
+            Some(Value::String(event)) => serde_json::from_str(&event).unwrap_or_default(),
+            _ => metadata.remove("message").unwrap_or_default(),
+        };
         metadata.insert("module".to_owned(), event.metadata().target().into());
         metadata.insert("line".to_owned(), event.metadata().line().into());
         let severity = severity(*event.metadata().level());

@@ -3,8 +3,9 @@
 use super::Session;
 use crate::durable::{PushTo, ReplyTo};
 use crate::routing::{API_PREFIX, BROKER_PREFIX, Dispatch};
+use crate::translate::trace::Trace;
 use crate::translate::{Asked, json};
-use agentcom_protocol::{Mistake, Publish, Verb};
+use agentcom_protocol::{HeaderMap, Mistake, Publish, Verb};
 
 impl Session {
     pub(super) fn handle_api(&mut self, publish: &Publish<'_>, dispatch: &mut Dispatch) {
@@ -25,7 +26,12 @@ impl Session {
             {
                 self.deny(dispatch, "Publish to", deliver.as_bytes());
             }
-            Ok(Asked { command, deliver, names }) => {
+            Ok(Asked { mut command, deliver, names }) => {
+                if let Some(trace) =
+                    publish.header_bytes.and_then(|bytes| trace_of(&publish.payload[..bytes]))
+                {
+                    trace.mark(&mut command);
+                }
                 let reply_to = match reply {
                     Some(reply) => ReplyTo::Subject { subject: reply.into(), names },
                     None => ReplyTo::Nobody,
@@ -53,6 +59,11 @@ impl Session {
             && (self.may_publish(subject.as_bytes())
                 || dispatch.own_subscription(&self.outlet, subject.as_bytes()).is_some())
     }
+}
+
+/// The trace that a request belongs to; headers that cannot be read tell of none.
+fn trace_of(block: &[u8]) -> Option<Trace> {
+    HeaderMap::parse(block).ok().and_then(|headers| Trace::of(headers.iter()))
 }
 
 fn decline(reply: Option<&str>, code: &str, sentence: &str, dispatch: &mut Dispatch) {

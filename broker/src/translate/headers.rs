@@ -12,7 +12,7 @@ use super::fields::{Fields, Item, NAMES_MAX, name, wrong};
 use crate::core::command::Name;
 
 /// Longest value, in characters. With all names and escapes, headers stay below 64 KiB.
-const VALUE_CHARS_MAX: usize = 256;
+pub(super) const VALUE_CHARS_MAX: usize = 256;
 
 /// The headers of a task, if there are any.
 pub(super) fn headers(fields: Fields<'_>) -> Result<Option<Arc<[u8]>>, Invalid> {

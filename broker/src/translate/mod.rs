@@ -29,6 +29,7 @@ mod schedule;
 mod submit;
 mod talk;
 mod task;
+pub mod trace;
 pub mod upkeep;
 pub mod view;
 pub mod words;

@@ -7,7 +7,7 @@ use crate::core::command::{Destination, Message, Offer, Push, TaskId};
 use crate::durable::Heard;
 use crate::http::task_view::{as_submitted, legacy_id};
 use crate::http::tier;
-use crate::translate::message;
+use crate::translate::{message, trace};
 
 /// Keys of a task that its agent is told as they were submitted.
 const AS_SUBMITTED: [&str; 9] = [
@@ -77,5 +77,8 @@ fn assign(offer: &Offer, now_ms: u64) -> Value {
     }
     frame.insert("complexity".into(), tier.complexity());
     frame.insert("routing_decision".into(), tier.routing_decision());
+    if let Some(parent) = trace::parent(offer.headers.as_deref()) {
+        frame.insert(trace::PARENT.into(), parent.into());
+    }
     Value::Object(frame)
 }
