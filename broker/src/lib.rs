@@ -17,6 +17,7 @@ pub mod board;
 pub mod commit;
 pub mod config;
 pub mod core;
+pub mod doctor;
 pub mod durable;
 pub mod errand;
 pub mod http;

@@ -5,11 +5,10 @@
 
 mod cli;
 
-use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use agentcom_broker::config::{Config, ServeArgs};
+use agentcom_broker::config::{Config, ServeArgs, environment};
 use agentcom_broker::{logging, server};
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
@@ -45,10 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &ServeArgs) -> ExitCode {
-    // A variable that is not UTF-8 cannot be one of ours.
-    let environment = env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let loaded = match Config::load(args, environment) {
+    let loaded = match Config::load(args, environment()) {
         Ok(loaded) => loaded,
         Err(error) => return complain(&error, 2),
     };

@@ -25,7 +25,7 @@ pub use self::archive::{Archive, GoOn};
 pub use self::error::BackupError;
 pub use self::restore::{Restored, belongings, restore};
 use self::room::Room;
-pub use self::room::{DiskSettings, make_room};
+pub use self::room::{DiskSettings, free_bytes, make_room};
 use self::schedule::Schedule;
 use crate::board::DiskLevel;
 use crate::commit::clock::unix_ms;

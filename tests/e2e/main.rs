@@ -8,6 +8,7 @@ mod command_line;
 mod crash;
 mod descriptors;
 mod disk;
+mod doctor;
 mod figures;
 mod http;
 mod import;

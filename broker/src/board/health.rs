@@ -81,7 +81,7 @@ pub struct StoreHealth {
     /// Tables of which too much is useless.
     pub fragmented: Vec<&'static str>,
     /// Hours since the newest backup.
-    backup_hours: Option<u64>,
+    pub backup_hours: Option<u64>,
 }
 
 impl StoreHealth {

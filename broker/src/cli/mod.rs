@@ -7,6 +7,7 @@ mod backup;
 mod body;
 mod connect;
 mod dead;
+mod doctor;
 mod duration;
 mod import;
 mod output;
@@ -31,6 +32,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use agentcom_broker::config::ServeArgs;
 pub(crate) use connect::Common;
 use output::Output;
 
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     /// The tables that everything is kept in
     #[command(subcommand)]
     Store(store::Command),
+    /// Look for what is in the way of a broker, running or not, and say what to do; nothing changes
+    Doctor(Box<ServeArgs>),
     /// Bring what another hub has
     #[command(subcommand)]
     Import(import::Command),
@@ -87,6 +91,7 @@ pub(crate) async fn run(command: Command, common: Common) -> ExitCode {
         Command::Worker(arguments) => worker::run(arguments, &common, &output).await,
         Command::Backup(command) => backup::run(command, &common, &output).await,
         Command::Store(command) => store::run(command, &common, &output).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, &output),
         Command::Import(command) => import::run(command, &common, &output).await,
         Command::Ping(arguments) => ping::run(arguments, &common, &output).await,
     };

@@ -89,6 +89,12 @@ settings! {
     }
 }
 
+/// The variables of this process. One that is not UTF-8 cannot be one of ours.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// The tables that a file may have.
 const SECTIONS: [&str; 10] = [
     "limits",

@@ -130,8 +130,11 @@ fn lay(reserve: &Path, bytes: u64) -> io::Result<()> {
     })
 }
 
-/// What is free for the broker on the disk of `folder`.
-pub(super) fn free_bytes(folder: &Path) -> io::Result<u64> {
+/// What is free for the broker on the disk of `folder`, in bytes.
+///
+/// # Errors
+/// What the system says.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
     Ok(level(folder)?.0)
 }
 
