@@ -8,6 +8,7 @@ mod error;
 mod folder_name;
 mod restore;
 mod room;
+mod salvage;
 mod schedule;
 mod sums;
 
@@ -26,6 +27,7 @@ pub use self::error::BackupError;
 pub use self::restore::{Restored, belongings, restore};
 use self::room::Room;
 pub use self::room::{DiskSettings, free_bytes, make_room};
+pub use self::salvage::salvage;
 use self::schedule::Schedule;
 use crate::board::DiskLevel;
 use crate::commit::clock::unix_ms;

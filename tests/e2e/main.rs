@@ -19,6 +19,7 @@ mod monitor;
 mod quotas;
 mod rates;
 mod restore;
+mod salvage;
 mod settings;
 mod talk;
 mod tasks;

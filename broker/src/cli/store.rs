@@ -1,8 +1,9 @@
 //! `agentcom store`: the tables that everything is kept in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use agentcom_broker::store::rocks;
+use agentcom_broker::store::{Damage, Salvaged, rocks};
+use agentcom_broker::upkeep;
 use agentcom_client::Request;
 use serde_json::{Value, json};
 
@@ -21,6 +22,14 @@ pub(crate) enum Command {
     Compact {
         /// In which table only
         table: Option<String>,
+    },
+    /// Save what can be read of a damaged store into a new data folder; the damaged one stays
+    Salvage {
+        /// The new data folder
+        to: PathBuf,
+        /// The broker's data folder
+        #[arg(long, value_name = "FOLDER", env = "AGENTCOM_DATA_DIR", default_value = ".agentcom")]
+        data_dir: PathBuf,
     },
     /// Read every record of a broker that does not run
     Check {
@@ -44,6 +53,7 @@ pub(crate) async fn run(command: Command, common: &Common, output: &Output) -> O
             let columns = ["table", "status", "duration_ms", ""];
             tell(&done, &["TABLE", "WHAT", "MS", ""], columns, output)
         }
+        Command::Salvage { to, data_dir } => salvage(&data_dir, &to, output),
         Command::Check { data_dir } => check(&data_dir.join("store"), output),
     }
 }
@@ -80,7 +90,7 @@ fn tell(answer: &Value, headings: &[&str; 4], columns: [&str; 4], output: &Outpu
     Ok(output.table(&table)?)
 }
 
-fn check(folder: &std::path::Path, output: &Output) -> Outcome {
+fn check(folder: &Path, output: &Output) -> Outcome {
     let bar = Bar::new();
     let audit = rocks::audit_closed(folder, &mut |records| {
         bar.show_word("read", true, records, 0);
@@ -88,21 +98,53 @@ fn check(folder: &std::path::Path, output: &Output) -> Outcome {
     })?;
     drop(bar);
     let records: u64 = audit.tables.iter().map(|table| table.records).sum();
-    for damage in &audit.damages {
-        let what = match &damage.key {
-            Some(key) => format!("{}: the record under key {key}", damage.table),
-            None => format!("{}: everything from some place on", damage.table),
-        };
-        let shown = json!({"table": damage.table, "key": damage.key, "reason": &*damage.reason});
-        output.result(&format!("{what} is damaged: {}", damage.reason), &shown)?;
-    }
+    tell_damages(&audit.damages, output)?;
     if audit.damaged > 0 {
         return Err(format!(
-            "{} of {records} records cannot be read; see `agentcom backup ls` and `agentcom backup restore`",
+            "{} of {records} records cannot be read; see `agentcom backup ls` and `agentcom backup restore`, or `agentcom store salvage`",
             audit.damaged
         )
         .into());
     }
     let shown = json!({"records": records, "damaged": 0});
     Ok(output.result(&format!("all {records} records can be read"), &shown)?)
+}
+
+fn salvage(from: &Path, to: &Path, output: &Output) -> Outcome {
+    let bar = Bar::new();
+    let salvaged = upkeep::salvage(from, to, &mut |records| {
+        bar.show_word("read", true, records, 0);
+        true
+    })?;
+    drop(bar);
+    let Salvaged { audit, log, is_index_lost } = &salvaged;
+    tell_damages(&audit.damages, output)?;
+    if let Some(reason) = log {
+        let text = format!("what stands in a bad place of the log is lost: {reason}");
+        output.result(&text, &json!({"log": &**reason}))?;
+    }
+    if *is_index_lost {
+        let text = "the index of the store was lost, so what was deleted last may be there again";
+        output.result(text, &json!({"is_index_lost": true}))?;
+    }
+    let records: u64 = audit.tables.iter().map(|table| table.records).sum();
+    let text = format!(
+        "{records} records are saved in {to}, {damaged} places are damaged; start it with agentcom serve --data-dir {to}",
+        to = to.display(),
+        damaged = audit.damaged,
+    );
+    let shown = json!({"records": records, "damaged": audit.damaged, "folder": to});
+    Ok(output.result(&text, &shown)?)
+}
+
+fn tell_damages(damages: &[Damage], output: &Output) -> Outcome {
+    for damage in damages {
+        let what = match &damage.key {
+            Some(key) => format!("{}: the record under key {key}", damage.table),
+            None => format!("{}: some or all of what follows some place", damage.table),
+        };
+        let shown = json!({"table": damage.table, "key": damage.key, "reason": &*damage.reason});
+        output.result(&format!("{what} is damaged: {}", damage.reason), &shown)?;
+    }
+    Ok(())
 }

@@ -97,6 +97,31 @@ pub struct Counters {
     pub message: u64,
 }
 
+/// What counters are raised by if nobody can tell how far they were. 2^32: more than any broker gives
+/// out between two backups, and JSON still holds the sum.
+const NUMBERS_SKIPPED: u64 = 1 << 32;
+
+impl Counters {
+    /// Beyond whatever may have been given out since.
+    #[must_use]
+    pub fn far_beyond(self) -> Counters {
+        let far = |counter: u64| counter.saturating_add(NUMBERS_SKIPPED);
+        Counters { task: far(self.task), epoch: far(self.epoch), message: far(self.message) }
+    }
+}
+
+/// What could still be read of a damaged store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Salvaged {
+    /// The tables with the records that were saved, and what was not.
+    pub audit: Audit,
+    /// What is wrong with the log: what stands in the bad place is not saved.
+    pub log: Option<Arc<str>>,
+    /// The index of the store was lost, and made anew of what was found: what was deleted last may
+    /// be there again.
+    pub is_index_lost: bool,
+}
+
 /// Keeps records. See the module for what "kept" means.
 pub trait Store: Send {
     /// Prepare `records` to become durable together, after everything appended before.

@@ -6,6 +6,7 @@
 //! could take back.
 
 mod graft;
+mod salvage;
 mod upkeep;
 
 use std::cell::Cell;
@@ -28,6 +29,7 @@ use crate::core::command::{Message, MessageId, TaskId};
 use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
 
 pub use self::graft::{counters, graft, raise_counters};
+pub use self::salvage::salvage;
 pub use self::upkeep::{audit, audit_closed, note_synced};
 
 /// Cache for blocks of all tables. 32 MiB: reads are of tasks that are over, and rare.
@@ -43,6 +45,12 @@ const LOG_BYTES_MAX: u64 = 64 << 20;
 
 /// Open table files. A fixed number, so that connections cannot use up what the store needs.
 const OPEN_FILES_MAX: i32 = 256;
+
+/// Cache for reading all of a store once. 1 MiB: nothing is read twice.
+const AUDIT_CACHE_BYTES: usize = 1 << 20;
+
+/// Bytes that a copy of records writes at once. 1 MiB: few writes, and next to no memory.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// A store in a folder.
 pub struct RocksStore {

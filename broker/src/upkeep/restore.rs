@@ -20,11 +20,7 @@ use super::{Archive, BackupError, Phase, Progress, folder_name, sums};
 use crate::core::command::{BackupView, Name, TableView};
 use crate::operator;
 use crate::store::record::Table;
-use crate::store::{Counters, folder, rocks};
-
-/// What the counters of a backup are raised by, if those of the store that it replaces cannot be
-/// read. 2^32: more than any broker gives out between two backups, and JSON still holds the sum.
-const NUMBERS_SKIPPED: u64 = 1 << 32;
+use crate::store::{folder, rocks};
 
 /// Tables that only make sense together, such as tasks and their bodies.
 const BELONGINGS: [&[Table]; 6] = [
@@ -87,7 +83,8 @@ pub fn restore(
     DirBuilder::new().mode(0o700).create(&beside).map_err(&unusable)?;
     let copied = match tables {
         None => copy(&from, &beside, go_on).and_then(|()| raise(&store, &beside)),
-        Some(tables) => twin(&store, &beside)
+        Some(tables) => folder::twin(&store, &beside)
+            .map_err(&unusable)
             .and_then(|()| transplant(&backup, tables, &beside, go_on))
             .and_then(|()| Ok(rocks::counters(&from.join(STORE))?))
             .and_then(|counters| Ok(rocks::raise_counters(&beside, counters)?))
@@ -165,27 +162,10 @@ fn raise(old: &Path, new: &Path) -> Result<bool, BackupError> {
     }
     let (least, is_guessed) = match rocks::counters(old) {
         Ok(counters) => (counters, false),
-        Err(_) => {
-            let Counters { task, epoch, message } = rocks::counters(new)?;
-            let far = |counter: u64| counter.saturating_add(NUMBERS_SKIPPED);
-            (Counters { task: far(task), epoch: far(epoch), message: far(message) }, true)
-        }
+        Err(_) => (rocks::counters(new)?.far_beyond(), true),
     };
     rocks::raise_counters(new, least)?;
     Ok(is_guessed)
-}
-
-/// A copy of the store, which nobody has open. Tables, which never change once they are written,
-/// are shared where the file system can do that.
-fn twin(store: &Path, to: &Path) -> Result<(), BackupError> {
-    for (path, _) in sums::files(store)? {
-        let (source, target) = (store.join(&path), to.join(&path));
-        let is_shared = path.ends_with(".sst") && fs::hard_link(&source, &target).is_ok();
-        if !is_shared {
-            fs::copy(&source, &target).map_err(BackupError::at(&target, "cannot be written"))?;
-        }
-    }
-    Ok(())
 }
 
 /// Put `tables` of the backup in place of those in the copy `to`, and see whether they are whole.
@@ -238,7 +218,7 @@ fn exchange(store: &Path, beside: &Path, data_dir: &Path) -> Result<(), BackupEr
 }
 
 /// The operator of the data folder stays who it is, if there is one.
-fn restore_token(backup: &Path, data_dir: &Path) -> io::Result<bool> {
+pub(super) fn restore_token(backup: &Path, data_dir: &Path) -> io::Result<bool> {
     let (kept, token) = (backup.join(operator::FILE), data_dir.join(operator::FILE));
     if token.exists() || !kept.exists() {
         return Ok(false);

@@ -6,14 +6,11 @@ use std::sync::Arc;
 use rocksdb::{DB, WriteBatch};
 
 use super::upkeep::open_to_read;
-use super::{Cache, Table};
+use super::{BATCH_BYTES, Cache, Table};
 use super::{IteratorMode, RocksStore, family, open_error, record, table_options, write_error};
 use crate::core::command::{Epoch, MessageId, TaskId};
 use crate::core::record::Record;
 use crate::store::{Counters, Store, StoreError};
-
-/// Bytes that are written at once. 1 MiB: few writes, and next to no memory.
-const BATCH_BYTES: usize = 1 << 20;
 
 /// Put the tables of the store in `from` in place of those of the store in `to`. Nobody has either
 /// open, and `from` stays as it is. `go_on` hears how many records were written, and may end it.
@@ -57,7 +54,8 @@ pub fn graft(
     Ok(())
 }
 
-fn write(db: &DB, batch: &mut WriteBatch) -> Result<u64, StoreError> {
+/// Write what is in `batch`, which is empty afterwards. Gives how many records that were.
+pub(super) fn write(db: &DB, batch: &mut WriteBatch) -> Result<u64, StoreError> {
     let count = batch.len() as u64;
     db.write(std::mem::take(batch)).map_err(|error| write_error(&error))?;
     Ok(count)

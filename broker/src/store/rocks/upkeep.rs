@@ -9,15 +9,12 @@ use rocksdb::{CompactOptions, DB};
 use crate::core::command::TableView;
 
 use super::{
-    Cache, ColumnFamilyDescriptor, IteratorMode, Table, database_options, family, open_error,
-    record, recovery, table_options, write_error,
+    AUDIT_CACHE_BYTES, Cache, ColumnFamilyDescriptor, IteratorMode, Table, database_options,
+    family, open_error, record, recovery, table_options, write_error,
 };
 use crate::store::folder;
 use crate::store::watermark::Watermark;
 use crate::store::{Audit, Damage, StoreError, TableSize, Upkeep};
-
-/// Cache for reading all of a store once. 1 MiB: nothing is read twice.
-const AUDIT_CACHE_BYTES: usize = 1 << 20;
 
 /// Records between two looks at whether anybody wants the rest. 4,096: a few milliseconds.
 const LOOK_EVERY: u64 = 4_096;
