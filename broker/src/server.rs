@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Mode;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::banner::Banner;
@@ -117,7 +118,9 @@ pub fn run(config: &Config, log: &Log) -> Result<(), ServeError> {
     let (operator, new_token) = Operator::open(&config.data_dir)?;
     upkeep::make_room(&config.data_dir, config.disk());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut sockets = Sockets::bind(config)?;
+    // Kept through all of it: who asks for a stop in between is heard afterwards.
+    let mut signals = Signals::listen(&runtime)?;
+    let mut sockets = None;
     let mut new_token = new_token.as_deref();
     let outcome = loop {
         let store = RocksStore::open(config.data_dir.join("store"))?;
@@ -125,13 +128,13 @@ pub fn run(config: &Config, log: &Log) -> Result<(), ServeError> {
         let durable =
             Durable::start(core_config(config), store, Arc::clone(&router), config.upkeep())?;
         let core = (router, durable.clone());
-        let outcome =
-            runtime.block_on(serve(config, log, operator.clone(), new_token, sockets, core));
+        let known = (operator.clone(), new_token);
+        let outcome = runtime.block_on(serve(config, log, known, sockets, &mut signals, core));
         if !matches!(outcome, Err(ServeError::StoreHangs)) {
             durable.stop();
         }
         match outcome {
-            Ok(End::Again(same)) => (sockets, new_token) = (same, None),
+            Ok(End::Again(same)) => (sockets, new_token) = (Some(same), None),
             Ok(End::Stopped) => break Ok(()),
             Err(error) => break Err(error),
         }
@@ -149,6 +152,24 @@ enum End {
     Again(Sockets),
 }
 
+/// What the operator says by signals.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    lame_duck: Signal,
+}
+
+impl Signals {
+    fn listen(runtime: &Runtime) -> io::Result<Signals> {
+        let _inside = runtime.enter();
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            lame_duck: signal(SignalKind::user_defined2())?,
+        })
+    }
+}
+
 /// What the broker listens on. While its services start anew, new connections wait there.
 struct Sockets {
     tcp: std::net::TcpListener,
@@ -156,9 +177,10 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn bind(config: &Config) -> Result<Sockets, ServeError> {
-        let tcp = bind(config.listen, "--listen")?;
-        Ok(Sockets { tcp, http: bind(config.http_listen, "--http-listen")? })
+    async fn bind(config: &Config) -> Result<Sockets, ServeError> {
+        let tcp = bind(config.listen, "--listen").await?.into_std()?;
+        let http = bind(config.http_listen, "--http-listen").await?.into_std()?;
+        Ok(Sockets { tcp, http })
     }
 
     fn listeners(&self) -> io::Result<(TcpListener, TcpListener)> {
@@ -170,13 +192,15 @@ impl Sockets {
 async fn serve(
     config: &Config,
     log: &Log,
-    operator: Operator,
-    new_token: Option<&str>,
-    sockets: Sockets,
+    (operator, new_token): (Operator, Option<&str>),
+    sockets: Option<Sockets>,
+    signals: &mut Signals,
     (router, durable): (Arc<Router>, Durable),
 ) -> Result<End, ServeError> {
-    let mut stop_signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
-    let mut lame_duck_signal = signal(SignalKind::user_defined2())?;
+    let sockets = match sockets {
+        Some(sockets) => sockets,
+        None => Sockets::bind(config).await?,
+    };
     let (tcp, http_socket) = sockets.listeners()?;
     let addresses = Ports { tcp: tcp.local_addr()?, http: http_socket.local_addr()? };
 
@@ -238,7 +262,7 @@ async fn serve(
     .show();
     tracing::info!(tcp = %addresses.tcp, http = %addresses.http, "listening");
 
-    let [interrupt, terminate] = &mut stop_signals;
+    let Signals { interrupt, terminate, lame_duck } = signals;
     let (mut is_lame, mut errand) = (false, None);
     let mut outcome = tokio::select! {
         () = listener.run(&workers) => Ok(()),
@@ -249,7 +273,7 @@ async fn serve(
             tokio::time::sleep(STORE_FAILURE_GRACE).await;
             Err(ServeError::StoreFailed { reason })
         }
-        _ = lame_duck_signal.recv() => {
+        _ = lame_duck.recv() => {
             is_lame = true;
             Ok(())
         }
@@ -300,12 +324,8 @@ async fn serve(
     outcome.map(|()| sockets.map_or(End::Stopped, End::Again))
 }
 
-fn bind(address: SocketAddr, flag: &'static str) -> Result<std::net::TcpListener, ServeError> {
-    let bound = std::net::TcpListener::bind(address).and_then(|socket| {
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    });
-    bound.map_err(|source| ServeError::Listen { address, flag, source })
+async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, flag, source })
 }
 
 pub(crate) fn start_workers(
