@@ -721,7 +721,8 @@ impl Session {
     }
 
     /// Whether the identity has sent so much that nothing is read for a while, whatever it is: only
-    /// what was read can be told apart, and whoever comes anew must not gain by it.
+    /// what was read can be told apart, and whoever comes anew must not gain by it. Connections that
+    /// ask at the same moment may each send one more; then all of them wait for that.
     #[cold]
     fn has_to_wait(&mut self, now: Tick) -> bool {
         let wait_ms = self.account.wait_ms(now);
