@@ -131,6 +131,8 @@ pub struct Usage {
 /// Every bucket, and what is set.
 #[derive(Debug)]
 pub struct Limiter {
+    /// As configured; empty if nobody is limited at all.
+    configured: BTreeMap<Action, Quota>,
     defaults: BTreeMap<Action, Quota>,
     overrides: BTreeMap<String, BTreeMap<Tier, Quota>>,
     exempt: BTreeSet<String>,
@@ -167,6 +169,12 @@ impl Action {
         Action::WsMessage,
         Action::Onboard,
     ];
+
+    /// The action of a word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Action> {
+        Action::ALL.into_iter().find(|action| action.as_str() == text)
+    }
 
     /// Its word.
     #[must_use]
@@ -282,7 +290,8 @@ impl Limiter {
     pub fn new(defaults: BTreeMap<Action, Quota>) -> Limiter {
         let (overrides, exempt) = Default::default();
         let (buckets, violations) = Default::default();
-        Limiter { defaults, overrides, exempt, buckets, violations }
+        let configured = defaults.clone();
+        Limiter { configured, defaults, overrides, exempt, buckets, violations }
     }
 
     /// What is allowed to whoever has nothing of their own.
@@ -301,6 +310,17 @@ impl Limiter {
     #[must_use]
     pub fn exempt(&self) -> &BTreeSet<String> {
         &self.exempt
+    }
+
+    /// Have these quotas in place of those configured, unless nobody is limited at all. Everybody
+    /// begins anew.
+    pub fn set_defaults(&mut self, own: BTreeMap<Action, Quota>) {
+        if self.configured.is_empty() {
+            return;
+        }
+        self.defaults.clone_from(&self.configured);
+        self.defaults.extend(own);
+        self.buckets.clear();
     }
 
     /// Allow these something else. Everybody begins anew.

@@ -2,7 +2,7 @@
 //! WebSocket says of it is in `interop/python/rates.py`.
 
 use agentcom_tests::{Answer, Broker, Options, oracle};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http::{JSON, register};
 
@@ -144,4 +144,39 @@ fn an_admin_changes_what_an_agent_may_and_that_outlives_a_crash() {
         (&json!({}), Some(2))
     );
     assert_eq!([submit(&broker), submit(&broker), submit(&broker)], [201, 201, 201]);
+}
+
+#[test]
+fn what_everybody_may_do_is_set_while_it_runs_and_kept() {
+    let Some(mut broker) = broker() else { return };
+    let ann = register(&broker, "ann").0;
+    let limits = "/api/admin/rate-limits";
+    let put = |broker: &Broker, body: &Value| {
+        broker.http_put(limits, &(broker.bearer() + JSON), &body.to_string())
+    };
+    let set = json!({"task_submit": {"capacity": 1, "refill_rate_per_min": 0}});
+    put(&broker, &set).expect(200, &json!({"status": "updated", "defaults": set}));
+    for bad in [
+        json!({"task_submits": {"capacity": 1, "refill_rate_per_min": 0}}),
+        json!({"task_submit": {"capacity": 1}}),
+        json!({"light": 7}),
+    ] {
+        let answer = put(&broker, &bad);
+        assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_defaults")));
+    }
+    let of_ann = broker.http_put(limits, &(ann.clone() + JSON), &set.to_string());
+    assert_eq!(of_ann.status, 403, "{of_ann:?}");
+    let submit = |broker: &Broker| {
+        broker.http_post("/api/tasks", &(ann.clone() + JSON), r#"{"description":"x"}"#).status
+    };
+    assert_eq!([submit(&broker), submit(&broker)], [201, 429]);
+    broker.kill();
+    broker.start_again();
+    assert_eq!([submit(&broker), submit(&broker)], [201, 429]);
+    let shown = broker.http_get(limits, &broker.bearer()).json();
+    assert_eq!(shown["defaults"]["task_submit"]["capacity"], 1.0);
+    assert_eq!(shown["defaults"]["message"]["capacity"], 100.0, "as configured");
+    // Nothing is set any more, and what is configured counts.
+    put(&broker, &json!({})).expect(200, &json!({"status": "updated", "defaults": {}}));
+    assert_eq!([submit(&broker), submit(&broker)], [201, 201]);
 }

@@ -21,6 +21,7 @@ use crate::limiter::{Action, Limiter, Quota, Subject, Tier, Transport, Usage, Ve
 
 const OVERRIDES: &str = "rate_limit_overrides";
 const WHITELIST: &str = "rate_limit_whitelist";
+const DEFAULTS: &str = "rate_limit_defaults";
 /// Whoever is shown one by one on a dashboard.
 const SHOWN_MAX: usize = 1_000;
 const OFFENDERS: usize = 3;
@@ -187,7 +188,9 @@ fn shown(usage: &Usage, exempt: &BTreeSet<String>) -> Value {
 pub(super) async fn load<D: DurableCalls>(state: &HttpState<D>) -> Result<(), HttpError> {
     let overrides = config::get(state, OVERRIDES).await?.unwrap_or_default();
     let whitelist = config::get(state, WHITELIST).await?.unwrap_or_default();
+    let defaults = config::get(state, DEFAULTS).await?.unwrap_or_default();
     let mut limiter = state.limits.0.lock();
+    limiter.set_defaults(defaults_of(&defaults));
     limiter.set_overrides(overrides_of(&overrides));
     limiter.set_exempt(names_of(&whitelist).collect());
     Ok(())
@@ -201,6 +204,11 @@ fn overrides_of(stored: &Value) -> BTreeMap<String, BTreeMap<Tier, Quota>> {
         found.filter_map(|(tier, quota)| Some((tier, quota_of(quota)?))).collect()
     };
     agents.map(|(agent, set)| (agent.clone(), tiers(set))).collect()
+}
+
+fn defaults_of(stored: &Value) -> BTreeMap<Action, Quota> {
+    let actions = stored.as_object().into_iter().flatten();
+    actions.filter_map(|(name, quota)| Some((Action::parse(name)?, quota_of(quota)?))).collect()
 }
 
 fn quota_of(value: &Value) -> Option<Quota> {
@@ -243,6 +251,33 @@ pub(super) async fn show<D: DurableCalls>(
         .collect();
     let body = json!({"defaults": defaults, "overrides": overrides, "whitelist": limiter.exempt()});
     Ok(reply(StatusCode::OK, &body))
+}
+
+/// `PUT /api/admin/rate-limits`: what everybody may do, by action or tier, in place of what is
+/// configured. The body replaces what was set.
+pub(super) async fn set_defaults<D: DurableCalls>(
+    State(state): State<HttpState<D>>,
+    CallerBody(caller, fields): CallerBody,
+) -> Result<Response, HttpError> {
+    caller.admin()?;
+    for (name, quota) in &fields {
+        if Action::parse(name).is_none() {
+            return Err(HttpError::Setting(
+                "invalid_defaults",
+                "there are light, normal, heavy, message, task_submit, channel_publish, mailbox_poll, channel_create, ws_message and onboard",
+            ));
+        }
+        if quota_of(quota).is_none() {
+            return Err(HttpError::Setting(
+                "invalid_defaults",
+                "each must have numeric 'capacity' and 'refill_rate_per_min'",
+            ));
+        }
+    }
+    let defaults = Value::Object(fields);
+    config::set(&state, DEFAULTS, &defaults).await?;
+    state.limits.0.lock().set_defaults(defaults_of(&defaults));
+    Ok(reply(StatusCode::OK, &json!({"status": "updated", "defaults": defaults})))
 }
 
 /// `PUT /api/admin/rate-limits/:agent`

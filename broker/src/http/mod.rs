@@ -241,7 +241,7 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/api/admin/store-health", get(upkeep::health))
         .route("/api/admin/compact", post(upkeep::compact))
         .route("/api/admin/compact/{id}", post(upkeep::compact_table))
-        .route("/api/admin/rate-limits", get(limits::show))
+        .route("/api/admin/rate-limits", get(limits::show).put(limits::set_defaults))
         .route(
             "/api/admin/rate-limits/whitelist",
             get(limits::whitelist).put(limits::set_whitelist).post(limits::add_to_whitelist),
