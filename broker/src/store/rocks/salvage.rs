@@ -69,6 +69,9 @@ fn read_out(
             let mut batch = WriteBatch::default();
             let before = read;
             each(&db, table, &mut audit, |key, value| {
+                if !has_row(&target, table, key)? {
+                    return Ok(());
+                }
                 batch.put_cf(family(&target.db, table), key, value);
                 read += 1;
                 if batch.size_in_bytes() < BATCH_BYTES {
@@ -88,6 +91,25 @@ fn read_out(
     target.db.flush_wal(true).map_err(|error| write_error(&error))?;
     target.close();
     Ok((audit, is_index_lost))
+}
+
+/// Whether a record is of no task, or of one whose row was saved, which is done before. Without its
+/// row nobody would ever remove a body; and enough times of expiry without one, in front of all
+/// others, would keep anything from being forgotten.
+fn has_row(target: &RocksStore, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+    let task = match table {
+        Table::TaskBody => record::task_of_key(key),
+        Table::TaskExpiry => record::decode_expiry(key).ok().map(|(_, task)| task),
+        _ => return Ok(true),
+    };
+    let Some(task) = task else { return Ok(false) };
+    let key = record::row_key(task);
+    for table in Table::OF_ROWS {
+        if target.value(table, &key)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The file `CURRENT` names the index. If it does not, the newest index is the one.
@@ -203,4 +225,31 @@ fn raise(to: &Path, is_anything_lost: bool) -> Result<(), StoreError> {
     };
     drop(store);
     super::raise_counters(to, if is_anything_lost { least.far_beyond() } else { least })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::command::TaskId;
+    use crate::core::record::{BodyKind, Record};
+
+    #[test]
+    fn what_belongs_to_a_lost_row_is_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let mut store = RocksStore::open(&from).unwrap();
+        let (task, kind, bytes) = (TaskId(7), BodyKind::Payload, b"x"[..].into());
+        store.append(&[Record::Body { task, kind, bytes }]).unwrap();
+        store.sync().unwrap();
+        let expiry = family(&store.db, Table::TaskExpiry);
+        store.db.put_cf(expiry, record::expiry_key(5, task), b"").unwrap();
+        store.close();
+        drop(store);
+
+        let salvaged = salvage(&from, &to, &mut |_| true).unwrap();
+        assert_eq!(salvaged.audit.damaged, 0, "{salvaged:?}");
+        let mut store = RocksStore::open(&to).unwrap();
+        assert_eq!(store.body(task, kind), Ok(None));
+        assert_eq!(store.expired(u64::MAX, 9), Ok(Default::default()));
+    }
 }
