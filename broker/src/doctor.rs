@@ -155,13 +155,16 @@ fn token(data_dir: &Path) -> Option<Finding> {
 
 fn room(config: &Config) -> Finding {
     const SUBJECT: &str = "room";
-    let line = config.disk().free_bytes_min;
+    let settings = config.disk();
     // Of a folder that is not there yet, the one above it tells.
     let folder = config.data_dir.ancestors().find(|folder| folder.is_dir());
     let folder = folder.unwrap_or(Path::new("."));
     match free_bytes(folder) {
-        Ok(free) if free >= line => Finding::ok(SUBJECT, format!("{free} bytes are free")),
+        Ok(free) if !settings.is_scarce(false, free) => {
+            Finding::ok(SUBJECT, format!("{free} bytes are free"))
+        }
         Ok(free) => {
+            let line = settings.free_bytes_min;
             let found = format!("{free} bytes are free, and new work is taken in from {line} on");
             let advice = "make room on the disk, or lower disk.free_bytes_min";
             Finding::bad(SUBJECT, Verdict::Problem, found, advice)

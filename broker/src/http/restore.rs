@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use super::body::CallerBody;
 use super::caller::Caller;
 use super::error::reply;
-use super::upkeep::{ask, named};
+use super::upkeep::{ask, named, table_of};
 use super::{DurableCalls, HttpError, HttpState};
 use crate::core::command::{BackupView, Name, Rejection, UpkeepCommand, UpkeepReply};
 use crate::errand::Errand;
 use crate::store::record::Table;
-use crate::upkeep::{Restored, belongings, table_named};
+use crate::upkeep::{Restored, belongings};
 
 /// `POST /api/admin/restore/:table`: the table, and those it makes sense with, from the newest
 /// backup.
@@ -26,9 +26,9 @@ pub(super) async fn table<D: DurableCalls>(
     CallerBody(caller, _): CallerBody,
 ) -> Result<Response, HttpError> {
     caller.admin()?;
-    let Path(text) = table.map_err(|_| HttpError::NotFound)?;
-    let found = table_named(&text).and_then(|table| Some((table, belongings(table)?)));
-    let Some((table, tables)) = found else { return Err(HttpError::UnknownTable(text)) };
+    let (name, table) = table_of(table)?;
+    let unknown = || HttpError::UnknownTable(name.to_string());
+    let tables = belongings(table).ok_or_else(unknown)?;
     let UpkeepReply::Backups(backups) = ask(&state, UpkeepCommand::ListBackups).await? else {
         unreachable!("a list was asked for")
     };
@@ -40,11 +40,11 @@ pub(super) async fn table<D: DurableCalls>(
         let view = restored.backup.tables.iter().find(|view| view.table == table.name());
         let (records, bytes) = view.map_or((0, 0), |view| (view.records, view.bytes));
         let mut body = answer(&restored, records, bytes);
-        body["table"] = text.as_str().into();
+        body["table"] = name.as_str().into();
         body["tables"] = tables.iter().map(|table| table.name()).collect();
         body
     };
-    Ok(told(outcome.map(body), Some(&text)))
+    Ok(told(outcome.map(body), Some(name.as_str())))
 }
 
 /// `POST /api/admin/backups/:name/restore`: everything.

@@ -16,6 +16,7 @@ use crate::core::command::{
     Command, CompactedTable, Compaction, Name, Reply, StoreView, TableView, UpkeepCommand,
     UpkeepReply,
 };
+use crate::store::record::Table;
 use crate::translate::upkeep;
 use crate::upkeep::table_named;
 
@@ -151,12 +152,10 @@ pub(super) async fn compact_table<D: DurableCalls>(
     CallerBody(caller, _): CallerBody,
 ) -> Result<Response, HttpError> {
     caller.admin()?;
-    let Path(text) = table.map_err(|_| HttpError::NotFound)?;
-    let table = Name::parse(&text).ok().filter(|name| table_named(name.as_str()).is_some());
-    let Some(table) = table else { return Err(HttpError::UnknownTable(text)) };
-    let run = compact_now(&state, Some(table)).await?;
+    let (name, _) = table_of(table)?;
+    let run = compact_now(&state, Some(name.clone())).await?;
     let mut body = run.tables.first().map(compacted).unwrap_or_default();
-    body["table"] = text.into();
+    body["table"] = name.as_str().into();
     Ok(reply(StatusCode::OK, &body))
 }
 
@@ -186,6 +185,16 @@ pub(super) async fn ask<D: DurableCalls>(
         Reply::Upkeep(answer) => Ok(*answer),
         other => unreachable!("upkeep answered {other:?}"),
     }
+}
+
+/// The table of a path, and what it is called there.
+pub(super) fn table_of(
+    name: Result<Path<String>, PathRejection>,
+) -> Result<(Name, Table), HttpError> {
+    let Path(text) = name.map_err(|_| HttpError::NotFound)?;
+    let name = Name::parse(&text).ok();
+    let found = name.and_then(|name| table_named(name.as_str()).map(|table| (name, table)));
+    found.ok_or(HttpError::UnknownTable(text))
 }
 
 /// The backup of a path.

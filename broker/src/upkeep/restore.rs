@@ -58,8 +58,8 @@ pub struct Restored {
     pub are_numbers_skipped: bool,
 }
 
-/// Put the backup `name` of `archive` in place of the store in `data_dir`; or only `tables` of it, which
-/// [`belongings`] gives, in place of those.
+/// Put the backup `name` of `archive` in place of the store in `data_dir`; or only `tables` of it,
+/// which [`belongings`] gives, in place of those.
 ///
 /// # Errors
 /// [`BackupError`]; a broker that runs is [`StoreError::Locked`](crate::store::StoreError::Locked).

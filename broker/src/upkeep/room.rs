@@ -37,7 +37,8 @@ enum Reserve {
 impl DiskSettings {
     /// Whether room is scarce with so many free bytes, when it `was` or was not. It is so again
     /// only below the line, and ends a quarter above it, so that it does not flap.
-    fn is_scarce(&self, was: bool, free_bytes: u64) -> bool {
+    #[must_use]
+    pub fn is_scarce(&self, was: bool, free_bytes: u64) -> bool {
         let line = self.free_bytes_min;
         free_bytes < if was { line.saturating_add(line / 4) } else { line }
     }
