@@ -30,6 +30,7 @@ pub mod monitor;
 pub mod net;
 pub mod operator;
 pub mod ports_file;
+pub mod private_file;
 pub mod quota;
 pub mod reads;
 pub mod rounds;

@@ -8,12 +8,13 @@
 //! The running broker keeps only a digest of it.
 
 use std::env;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::Secret;
+use crate::private_file::{self, Unusable};
 use crate::token::{self, DIGITS};
 
 /// Name of the file in the data folder.
@@ -102,49 +103,32 @@ pub fn find(data_dir: &Path) -> Result<Option<String>, OperatorError> {
 }
 
 fn read(path: &Path) -> Result<Option<String>, OperatorError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(path, "the operator's token cannot be read")(error)),
+    let text = match private_file::read(path, 2 * DIGITS) {
+        Ok(Some(text)) => text,
+        Ok(None) => return Ok(None),
+        Err(Unusable::Exposed(mode)) => {
+            return Err(OperatorError::Exposed { path: path.to_owned(), mode });
+        }
+        Err(Unusable::Malformed(bytes)) => {
+            return Err(OperatorError::Malformed { path: path.to_owned(), bytes });
+        }
+        Err(Unusable::Io(error)) => {
+            return Err(failed(path, "the operator's token cannot be read")(error));
+        }
     };
-    let unreadable = failed(path, "the operator's token cannot be read");
-    let mut text = String::new();
-    // Of the open file, so that it is the one that is read.
-    let metadata = file.metadata().map_err(&unreadable)?;
-    let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(OperatorError::Exposed { path: path.to_owned(), mode });
-    }
-    let bytes = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-    let malformed = || OperatorError::Malformed { path: path.to_owned(), bytes };
-    file.take(2 * DIGITS as u64).read_to_string(&mut text).map_err(|_| malformed())?;
     let token = text.trim_end();
     if token.len() != DIGITS || !token.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return Err(malformed());
+        return Err(OperatorError::Malformed { path: path.to_owned(), bytes: text.len() });
     }
     Ok(Some(token.to_owned()))
 }
 
-/// Make a token and keep it in `path`: under another name first, so that a crash on the way
-/// leaves no half of it, and with its final mode from the first moment on.
+/// Make a token and keep it in `path`.
 fn make(path: &Path) -> Result<String, OperatorError> {
     let token = token::fresh().map_err(failed(path, "no randomness for a token"))?;
-    let new = path.with_extension("token.new");
-    write(&new, path, &token).map_err(failed(path, "the operator's token cannot be kept"))?;
+    let kept = private_file::write(path, &format!("{token}\n"));
+    kept.map_err(failed(path, "the operator's token cannot be kept"))?;
     Ok(token)
-}
-
-fn write(new: &Path, path: &Path, token: &str) -> io::Result<()> {
-    match fs::remove_file(new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(new)?;
-    file.write_all(format!("{token}\n").as_bytes())?;
-    file.sync_all()?;
-    fs::rename(new, path)?;
-    // The name is durable only once its folder is.
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn failed(path: &Path, doing: &'static str) -> impl Fn(io::Error) -> OperatorError {
@@ -154,8 +138,8 @@ fn failed(path: &Path, doing: &'static str) -> impl Fn(io::Error) -> OperatorErr
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 
