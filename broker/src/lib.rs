@@ -7,6 +7,7 @@
 //! - [`session`]: one client's conversation; [`translate`]: the doors' common dictionary
 //! - [`durable`]: the doors' end of the durable plane
 //! - [`net`], [`http`]: the shells that move bytes
+//! - [`lookout`], [`rounds`], [`push`]: what goes on, and who is told
 //! - [`upkeep`]: backups and compaction, beside the core
 //! - [`testing`]: a broker for other programs' tests
 //! - [`token`], [`operator`]: who may come in
@@ -31,6 +32,7 @@ pub mod net;
 pub mod operator;
 pub mod ports_file;
 pub mod private_file;
+pub mod push;
 pub mod quota;
 pub mod reads;
 pub mod rounds;

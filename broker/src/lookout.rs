@@ -21,6 +21,9 @@ use crate::upkeep::Notice;
 /// watcher that misses some asks for a new picture.
 const SIGHTS_MAX: usize = 4_096;
 
+/// Those that are not of tasks. 1,024: they come with people and connections, not with work.
+const RARE_SIGHTS_MAX: usize = 1_024;
+
 /// How old a digest may be. One second: figures of an hour do not change faster, and however many
 /// ask, the commit thread waits for one of them a second.
 const DIGEST_MS: u64 = 1_000;
@@ -45,6 +48,7 @@ pub enum Sight {
 pub struct Lookout {
     board: Mutex<Board>,
     sights: broadcast::Sender<Sight>,
+    rare_sights: broadcast::Sender<Sight>,
     tally: Tally,
     newest: Mutex<Option<Arc<Digest>>>,
 }
@@ -52,8 +56,10 @@ pub struct Lookout {
 impl Default for Lookout {
     fn default() -> Self {
         let (sights, _) = broadcast::channel(SIGHTS_MAX);
+        let (rare_sights, _) = broadcast::channel(RARE_SIGHTS_MAX);
         let board = Mutex::new(Board::new(unix_ms()));
-        Lookout { board, sights, tally: Tally::default(), newest: Mutex::default() }
+        let (tally, newest) = (Tally::default(), Mutex::default());
+        Lookout { board, sights, rare_sights, tally, newest }
     }
 }
 
@@ -98,9 +104,19 @@ impl Lookout {
         self.sights.subscribe()
     }
 
+    /// Follow all but what happens to tasks. Whoever is there for ever follows these: a task costs
+    /// nothing as long as nobody watches.
+    #[must_use]
+    pub fn follow_rare(&self) -> broadcast::Receiver<Sight> {
+        self.rare_sights.subscribe()
+    }
+
     /// Tell whoever watches.
     fn show(&self, sight: Sight) {
-        // Fails if nobody watches.
+        // Each fails if nobody watches.
+        if !matches!(sight, Sight::Task(..)) {
+            let _ = self.rare_sights.send(sight.clone());
+        }
         let _ = self.sights.send(sight);
     }
 

@@ -12,6 +12,7 @@ use crate::core::command::Tick;
 use crate::metrics::{Reading, Times};
 use crate::net::{Clock, Outlet, Registry};
 use crate::ports_file::Ports;
+use crate::push::Push;
 use crate::routing::Subscription;
 use crate::session::Context;
 
@@ -51,6 +52,7 @@ pub struct Monitor {
     registry: Arc<Registry>,
     ports: Ports,
     connections_max: usize,
+    push: Arc<Push>,
     /// That of the workers.
     clock: Clock,
     started_ms: u64,
@@ -64,10 +66,11 @@ impl Monitor {
         registry: Arc<Registry>,
         ports: Ports,
         connections_max: usize,
+        push: Arc<Push>,
         clock: Clock,
     ) -> Monitor {
         let started_ms = clock.now().wall_ms;
-        Monitor { context, registry, ports, connections_max, clock, started_ms }
+        Monitor { context, registry, ports, connections_max, push, clock, started_ms }
     }
 
     fn connection(&self, outlet: &Outlet, now: Tick, wall_ms: u64) -> Value {
@@ -113,7 +116,9 @@ impl Monitor {
 impl Monitoring for Monitor {
     fn metrics(&self) -> String {
         let (context, registry) = (&self.context, &self.registry);
-        context.metrics.to_text(&readings(context, registry), &times(context))
+        let mut readings = readings(context, registry);
+        readings.extend(self.push.readings());
+        context.metrics.to_text(&readings, &times(context))
     }
 
     fn server(&self) -> Value {

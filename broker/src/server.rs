@@ -31,6 +31,7 @@ use crate::net::{
 };
 use crate::operator::{Operator, OperatorError};
 use crate::ports_file::{self, Ports};
+use crate::push::{self, Push, PushError};
 use crate::quota::Accounts;
 use crate::rounds;
 use crate::routing::Router;
@@ -46,6 +47,9 @@ pub enum ServeError {
     /// The operator's token could not be read or kept.
     #[error(transparent)]
     Operator(#[from] OperatorError),
+    /// Web push could not begin.
+    #[error(transparent)]
+    Push(#[from] PushError),
     /// The store could not be opened or is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -125,9 +129,10 @@ pub fn run(config: &Config, log: &Log) -> Result<(), ServeError> {
     let outcome = loop {
         let store = RocksStore::open(config.data_dir.join("store"))?;
         let router = Arc::new(Router::new());
+        let push = Arc::new(Push::open(&config.data_dir, config.push())?);
         let durable =
             Durable::start(core_config(config), store, Arc::clone(&router), config.upkeep())?;
-        let core = (router, durable.clone());
+        let core = (router, durable.clone(), push);
         let known = (operator.clone(), new_token);
         let outcome = runtime.block_on(serve(config, log, known, sockets, &mut signals, core));
         if !matches!(outcome, Err(ServeError::StoreHangs)) {
@@ -195,7 +200,7 @@ async fn serve(
     (operator, new_token): (Operator, Option<&str>),
     sockets: Option<Sockets>,
     signals: &mut Signals,
-    (router, durable): (Arc<Router>, Durable),
+    (router, durable, push): (Arc<Router>, Durable, Arc<Push>),
 ) -> Result<End, ServeError> {
     let sockets = match sockets {
         Some(sockets) => sockets,
@@ -219,6 +224,7 @@ async fn serve(
         Arc::clone(&registry),
         addresses,
         connections_max,
+        Arc::clone(&push),
         clock,
     );
     let http_state = HttpState {
@@ -240,11 +246,16 @@ async fn serve(
             let durable = durable.clone();
             Arc::new(move || durable.sessions())
         },
+        push: Arc::clone(&push),
         monitor: Arc::new(monitor),
         log: log.clone(),
         errands,
         settings: HttpSettings::from(config),
     };
+    let sights = durable.lookout().follow_rare();
+    let looked_at = http_state.clone();
+    let pushing =
+        tokio::spawn(push::go(push, sights, async move || http::health(&looked_at).await));
     let http_door = tokio::spawn(http::serve(http_socket, http_state, http_stops));
     let rounds = tokio::spawn(rounds::go(Arc::clone(&context), log.clone()));
 
@@ -299,6 +310,7 @@ async fn serve(
     }
     tracing::info!(again = errand.is_some(), "stopping");
     rounds.abort();
+    pushing.abort();
     let _ = stop_http.send(true);
     let stopping = durable.clone();
     let stopped = tokio::task::spawn_blocking(move || stopping.stop());

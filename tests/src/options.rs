@@ -21,6 +21,7 @@ pub struct Options {
     pub(crate) file_blocks: Option<u32>,
     pub(crate) token: Option<&'static str>,
     pub(crate) agents: bool,
+    pub(crate) local_push: bool,
     pub(crate) is_rated: bool,
     pub(crate) users: Vec<User>,
 }
@@ -122,6 +123,12 @@ impl Options {
         self
     }
 
+    /// Let push services be on this machine.
+    pub fn local_push(mut self) -> Self {
+        self.local_push = true;
+        self
+    }
+
     /// Let in `user` (and any other user named so).
     pub fn user(mut self, user: User) -> Self {
         self.users.push(user);
@@ -149,6 +156,9 @@ impl Options {
         }
         if !self.is_rated {
             writeln!(text, "[rates]\nenabled = false").unwrap();
+        }
+        if self.local_push {
+            writeln!(text, "[push]\nallow_loopback = true").unwrap();
         }
         if let Some(token) = self.token {
             writeln!(text, "[auth]\ntoken = {token:?}").unwrap();

@@ -36,6 +36,12 @@ impl Health {
         }
     }
 
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        !self.is_critical && self.conditions.is_empty()
+    }
+
     /// How all is, if `absent` agents are not here and clients made so many `mistakes` in an hour.
     /// A task is called what `task_name` calls it.
     #[must_use]

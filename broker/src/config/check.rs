@@ -57,6 +57,14 @@ pub(super) fn contradictions(
             contradict(key, sentence);
         }
     }
+    if !config.push.has_pair_or_none() {
+        let key = "push.vapid_public_key";
+        let sentence = format!(
+            "`{key}` and `push.vapid_private_key` are no pair; set both halves of one, or neither \
+             and the broker makes its own"
+        );
+        contradict(key, sentence);
+    }
     faults
 }
 

@@ -27,9 +27,6 @@ settings! {
     }
 }
 
-/// The variable of the hub that names [`Legacy::admin_agents`].
-pub(super) const ADMIN_AGENTS: &str = "ADMIN_AGENTS";
-
 /// Names of agents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agents(pub Vec<Name>);

@@ -19,6 +19,7 @@ mod limits;
 mod nearest;
 mod origin;
 mod print;
+mod push;
 mod quotas;
 mod rates;
 mod setting;
@@ -36,6 +37,7 @@ pub use error::{ConfigError, Fault};
 pub use legacy::Legacy;
 pub use limits::Limits;
 pub use origin::Origin;
+pub use push::Push;
 pub use quotas::Quotas;
 pub use rates::Rates;
 pub use tasks::Tasks;
@@ -85,6 +87,8 @@ settings! {
             compaction: Compaction,
             /// `[disk]`
             disk: Disk,
+            /// `[push]`
+            push: Push,
         }
     }
 }
@@ -96,7 +100,7 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 /// The tables that a file may have.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "limits",
     "timeouts",
     "tasks",
@@ -107,6 +111,14 @@ const SECTIONS: [&str; 10] = [
     "backup",
     "compaction",
     "disk",
+    "push",
+];
+
+/// Variables of the hub, and what they set.
+const HUB_VARIABLES: [(&str, &str); 3] = [
+    ("ADMIN_AGENTS", "legacy.admin_agents"),
+    ("VAPID_PUBLIC_KEY", "push.vapid_public_key"),
+    ("VAPID_PRIVATE_KEY", "push.vapid_private_key"),
 ];
 
 /// A configuration, and where each of its values came from.
@@ -172,13 +184,15 @@ impl Loading {
     }
 
     fn read_environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
-        let key = "legacy.admin_agents";
         for (variable, value) in environment {
-            // The hub's own variable; ours wins, whichever comes first.
-            if variable == legacy::ADMIN_AGENTS && !self.origins.contains_key(key) {
-                let setting = find(key).expect("a setting");
-                let origin = Origin::Environment { variable };
-                self.set(setting, &Raw::Text(value), origin);
+            let of_hub = HUB_VARIABLES.iter().find(|(theirs, _)| *theirs == variable);
+            if let Some((_, key)) = of_hub {
+                // Ours wins, whichever comes first.
+                if !self.origins.contains_key(key) {
+                    let setting = find(key).expect("a setting");
+                    let origin = Origin::Environment { variable };
+                    self.set(setting, &Raw::Text(value), origin);
+                }
                 continue;
             }
             let Some(name) = variable.strip_prefix("AGENTCOM_") else { continue };
@@ -240,6 +254,7 @@ fn all() -> impl Iterator<Item = &'static Setting> + Clone {
         Backup::SETTINGS,
         Compaction::SETTINGS,
         Disk::SETTINGS,
+        Push::SETTINGS,
     ]
     .into_iter()
     .flatten()

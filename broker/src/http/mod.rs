@@ -12,6 +12,7 @@
 //! error.rs     every refusal -> status and body   form.rs   fields, and all their mistakes
 //! agent/       the WebSocket of an agent        messages.rs, channels.rs   the same over REST
 //! figures.rs, alerts.rs   what the board shows   dashboard/   the same for a browser, live
+//! push.rs      which browsers are told
 //! ```
 
 mod agent;
@@ -32,6 +33,7 @@ mod messages;
 mod monitor;
 mod patience;
 mod post_body;
+mod push;
 mod query;
 mod quotas;
 mod restore;
@@ -53,6 +55,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
 
+use crate::board::Health;
 use crate::commit::Figures;
 use crate::config::Config;
 use crate::core::command::{Command, Name, Rejection, Reply, SessionId};
@@ -61,6 +64,7 @@ use crate::errand::Errands;
 use crate::logging::Log;
 use crate::lookout::Lookout;
 use crate::monitor::Monitoring;
+use crate::push::Push;
 use crate::quota::Accounts;
 
 pub use agent::{Cooldowns, Mistakes};
@@ -154,6 +158,8 @@ pub struct HttpState<D> {
     pub agents_connected: Arc<dyn Fn() -> usize + Send + Sync>,
     /// Where what needs a restart is handed in.
     pub errands: Errands,
+    /// Who is told on their devices what went wrong.
+    pub push: Arc<Push>,
     /// What the broker says of itself.
     pub monitor: Arc<dyn Monitoring>,
     /// Where log lines go.
@@ -166,6 +172,11 @@ impl<D> fmt::Debug for HttpState<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpState").field("settings", &self.settings).finish_non_exhaustive()
     }
+}
+
+/// How all is, as the dashboard says it.
+pub async fn health<D: DurableCalls>(state: &HttpState<D>) -> Health {
+    dashboard::health(state, &state.lookout.digest()).await
 }
 
 /// Every route. Literal segments win over parameters; a segment is percent-decoded after it was
@@ -230,6 +241,10 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route("/dashboard/app.js", get(dashboard::app))
         .route("/dashboard/connection.js", get(dashboard::connection))
         .route("/dashboard/view.js", get(dashboard::view))
+        .route("/dashboard/push.js", get(dashboard::push))
+        .route("/sw.js", get(dashboard::worker))
+        .route("/api/dashboard/vapid-key", get(push::key))
+        .route("/api/dashboard/push-subscribe", post(push::subscribe))
         .route("/api/tasks/{id}", get(handlers::show_task))
         .route("/api/tasks/{id}/retry", post(handlers::retry_task))
         .route("/api/tasks/{id}/cancel", post(handlers::cancel_task))

@@ -26,7 +26,7 @@ pub(super) struct Body {
 }
 
 /// The bodies of the contract's 8.1 that this broker takes.
-pub(super) const BODIES: [Body; 11] = [
+pub(super) const BODIES: [Body; 12] = [
     Body {
         key: "post_message",
         method: "POST",
@@ -132,6 +132,14 @@ pub(super) const BODIES: [Body; 11] = [
         path: "/api/onboard/register",
         description: "Register an agent, and get its first token",
         required: &[("agent_id", "string")],
+        optional: &[],
+    },
+    Body {
+        key: "post_push_subscribe",
+        method: "POST",
+        path: "/api/dashboard/push-subscribe",
+        description: "Tell a browser what went wrong: its subscription, as it writes it",
+        required: &[("endpoint", "string"), ("keys", "object")],
         optional: &[],
     },
 ];

@@ -184,6 +184,8 @@ impl Server {
         let mut settings = HttpSettings::from(&Config::default());
         change(&mut settings);
         let fake = Fake::default();
+        let folder = tempfile::tempdir().unwrap();
+        let push = Push::open(folder.path(), Config::default().push()).unwrap();
         let state = HttpState {
             durable: fake.clone(),
             admits: Arc::new(|token| token == TOKEN),
@@ -196,6 +198,7 @@ impl Server {
             snapshots: Arc::default(),
             figures: Arc::new(Figures::default),
             agents_connected: Arc::new(|| 3),
+            push: Arc::new(push),
             monitor: Arc::new(Quiet),
             log: Log::silent(),
             accounts: Arc::new(crate::quota::Accounts::new(crate::quota::Quota::default())),
@@ -422,9 +425,13 @@ async fn what_is_listed_as_required_is_required() {
         let headers = format!("Host: x\r\n{JSON}Authorization: Bearer {token}\r\n{CLOSE}");
         let request = format!("{method} {path} HTTP/1.1\r\n{headers}Content-Length: 2\r\n\r\n{{}}");
         let answer = server.answer(&request).await;
-        for (field, _) in *required {
-            answer.expect_invalid(field, "required");
-        }
+        let missing: Vec<Value> = required
+            .iter()
+            .map(|(field, _)| {
+                json!({"field": field, "error": "required", "detail": "field is required"})
+            })
+            .collect();
+        answer.expect(400, &json!({"error": "validation_failed", "errors": missing}));
     }
 }
 

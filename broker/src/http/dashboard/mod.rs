@@ -10,7 +10,7 @@ mod page;
 mod snapshot;
 mod socket;
 
-pub(super) use page::{app, connection, page, style, view};
+pub(super) use page::{app, connection, page, push, style, view, worker};
 pub use snapshot::Snapshots;
-pub(super) use snapshot::state;
+pub(super) use snapshot::{health, state};
 pub(super) use socket::open;

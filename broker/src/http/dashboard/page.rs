@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 /// The page may load what it is made of, from here, and nothing else; nobody may put it in a
 /// frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -35,6 +35,18 @@ pub(in crate::http) async fn connection() -> Response {
 /// `GET /dashboard/view.js`
 pub(in crate::http) async fn view() -> Response {
     part(SCRIPT, include_str!("assets/view.js"))
+}
+
+/// `GET /dashboard/push.js`
+pub(in crate::http) async fn push() -> Response {
+    part(SCRIPT, include_str!("assets/push.js"))
+}
+
+/// `GET /sw.js`: what shows push messages while no page is open.
+pub(in crate::http) async fn worker() -> Response {
+    const ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
+    const WORKER: &str = "application/javascript; charset=utf-8";
+    ([(ALLOWED, "/")], part(WORKER, include_str!("assets/sw.js"))).into_response()
 }
 
 fn part(kind: &'static str, text: &'static str) -> Response {

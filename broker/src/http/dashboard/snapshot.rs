@@ -63,14 +63,8 @@ async fn take<D: DurableCalls>(state: &HttpState<D>) -> Result<Value, HttpError>
     let digest = state.lookout.new_digest();
     let counts = (state.figures)();
     let queued: u64 = counts.queued.iter().sum();
-    let silent_ms = Thresholds::default().stuck_task_ms;
-    let facts = state.lookout.look(|board| board.facts(now_ms, silent_ms, Levels::default()));
-    let absent = digest.agents.iter().filter(|agent| is_absent(agent));
-    let absent: Vec<&str> = absent.map(|agent| agent.agent.as_str()).collect();
-    let mut health =
-        Health::of(&facts, &absent, state.mistakes.of_hour(now_ms), task_view::legacy_id);
+    let health = health(state, &digest).await;
     let stores = upkeep::summary(state).await;
-    health.conditions.extend(upkeep::conditions(state).await);
     let mut snapshot = json!({
         "uptime_ms": now_ms.saturating_sub(digest.started_ms),
         "timestamp": now_ms,
@@ -115,6 +109,22 @@ async fn take<D: DurableCalls>(state: &HttpState<D>) -> Result<Value, HttpError>
         snapshot[key] = shape;
     }
     Ok(snapshot)
+}
+
+/// How all is.
+pub(in crate::http) async fn health<D: DurableCalls>(
+    state: &HttpState<D>,
+    digest: &Digest,
+) -> Health {
+    let now_ms = unix_ms();
+    let silent_ms = Thresholds::default().stuck_task_ms;
+    let facts = state.lookout.look(|board| board.facts(now_ms, silent_ms, Levels::default()));
+    let absent = digest.agents.iter().filter(|agent| is_absent(agent));
+    let absent: Vec<&str> = absent.map(|agent| agent.agent.as_str()).collect();
+    let mut health =
+        Health::of(&facts, &absent, state.mistakes.of_hour(now_ms), task_view::legacy_id);
+    health.conditions.extend(upkeep::conditions(state).await);
+    health
 }
 
 /// Shapes of products of the hub that this broker does not have: the contract's class B.

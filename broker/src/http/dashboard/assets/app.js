@@ -1,6 +1,7 @@
 // The dashboard: what the broker says to the view, what is pressed to the broker.
 
 import { Connection } from "./connection.js";
+import * as push from "./push.js";
 import { button, showActivity, showCaller, showConnection, showNotice, showSnapshot } from "./view.js";
 
 // A snapshot is asked for when something happened, and not more often than this.
@@ -40,6 +41,8 @@ const actions = {
       act({ type: "acknowledge_alert", rule_id: id })),
 };
 
+const notify = document.getElementById("notify");
+
 const RESULTS = new Set(["requeued", "cancelled", "acknowledged"]);
 
 function showResult(frame) {
@@ -67,9 +70,11 @@ const frames = {
   authenticated: (frame) => {
     showNotice("");
     showCaller(`signed in as ${frame.name}`, true);
+    notify.hidden = !(push.isPossible && frame.is_admin);
   },
   authentication_failed: () => {
     token = "";
+    notify.hidden = true;
     showCaller("this token opens nothing", false);
   },
 };
@@ -88,4 +93,14 @@ document.getElementById("login").addEventListener("submit", (submitted) => {
   token = field.value.trim();
   field.value = "";
   act({ type: "authenticate", token });
+});
+
+notify.addEventListener("click", async () => {
+  try {
+    await push.subscribe(token);
+    notify.hidden = true;
+    showNotice("This browser is told of alerts from now on.");
+  } catch (error) {
+    showNotice(error.message);
+  }
 });
