@@ -63,6 +63,10 @@ impl Courier {
     /// A courier that gives up after `timeout`.
     pub(super) fn new(timeout: Duration, allow_loopback: bool) -> Courier {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        Courier::trusting(roots, timeout, allow_loopback)
+    }
+
+    fn trusting(roots: RootCertStore, timeout: Duration, allow_loopback: bool) -> Courier {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("the provider has the default versions of TLS")
@@ -159,12 +163,79 @@ where
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::pem::PemObject;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
     use super::*;
+
+    /// Of a push service at 127.0.0.1 that only this test trusts.
+    const CERTIFICATE: &[u8] = include_bytes!("../../testdata/push/certificate.pem");
+    const KEY: &[u8] = include_bytes!("../../testdata/push/key.pem");
+    /// Far more than anything here takes; only a failure waits for it.
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    fn certificate() -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(CERTIFICATE).unwrap()
+    }
+
+    /// A push service that takes whatever comes. Gives its address.
+    async fn service() -> SocketAddr {
+        let provider = Arc::new(ring::default_provider());
+        let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut request = Vec::new();
+                while !request.ends_with(b"sealed") {
+                    stream.read_buf(&mut request).await.unwrap();
+                }
+                stream.write_all(b"HTTP/1.1 201 Created\r\n\r\n").await.unwrap();
+                stream.shutdown().await.unwrap();
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_push_service_is_trusted_by_its_certificate() {
+        let url = format!("https://{}/x", service().await);
+        let endpoint = Endpoint::parse(&url, true).unwrap();
+        let stranger = Courier::new(DEADLINE, true);
+        let refused = stranger.deliver(&endpoint, "", b"sealed".to_vec()).await.unwrap_err();
+        assert!(matches!(refused, CourierError::Connect(_)), "{refused}");
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate()).unwrap();
+        let friend = Courier::trusting(roots, DEADLINE, true);
+        friend.deliver(&endpoint, "", b"sealed".to_vec()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_push_service_that_says_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let endpoint = Endpoint::parse(&url, true).unwrap();
+        let courier = Courier::new(Duration::from_millis(1), true);
+        let late = courier.deliver(&endpoint, "", Vec::new()).await.unwrap_err();
+        assert!(matches!(late, CourierError::Late(_)), "{late}");
+    }
 
     #[tokio::test]
     async fn a_name_of_this_machine_is_no_way_to_it() {
         for allow_loopback in [false, true] {
-            let courier = Courier::new(Duration::from_secs(20), allow_loopback);
+            let courier = Courier::new(DEADLINE, allow_loopback);
             // However it is written, as resolvers understand it.
             for url in ["https://localhost/", "https://0x7f.1/", "https://2130706433/"] {
                 let endpoint = Endpoint::parse(url, allow_loopback).unwrap();
