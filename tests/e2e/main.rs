@@ -16,6 +16,7 @@ mod lifecycle;
 mod log;
 mod messages;
 mod monitor;
+mod openapi;
 mod push;
 mod quotas;
 mod rates;

@@ -121,6 +121,24 @@ fn agents_that_send_too_often_are_told_to_wait() {
     }
 }
 
+/// The document of all routes, as tools that read OpenAPI see it.
+#[test]
+fn the_document_of_all_routes_is_valid() {
+    if agentcom_tests::oracle::skips("it has no HTTP routes of agents") {
+        return;
+    }
+    let script = Script {
+        interpreter: "python3",
+        installed: "venv/bin/python",
+        file: "python/openapi.py",
+        package: "",
+    };
+    match script.command() {
+        Ok(command) => assert_eq!(script::cases_of(command), ["valid"]),
+        Err(missing) => script::skip(&missing),
+    }
+}
+
 /// The page of the dashboard, in a browser that people use.
 #[test]
 fn a_person_sees_and_changes_tasks_in_the_dashboard() {

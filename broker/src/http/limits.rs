@@ -35,7 +35,7 @@ pub struct RateLimits(Mutex<Limiter>);
 pub(super) struct Peer(pub(super) IpAddr);
 
 /// What a route counts as: for the agent whose token is shown, or for everybody from an address.
-fn action(method: &Method, route: &str) -> Option<Action> {
+pub(super) fn action(method: &Method, route: &str) -> Option<Action> {
     let (light, normal) = (Action::Other(Tier::Light), Action::Other(Tier::Normal));
     match (method.as_str(), route) {
         ("GET", "/api/agents" | "/api/channels" | "/api/tasks" | "/api/metrics") => Some(light),

@@ -1,4 +1,4 @@
-//! The HTTP door: the routes, as a table, and what they share.
+//! The HTTP door: what its routes share.
 //!
 //! A handler translates a request into a [`Command`] and the answer into JSON; it holds no rule of
 //! the broker. What legacy clients see follows the contract of the hub that they were written for:
@@ -8,11 +8,11 @@
 //! ```text
 //! serve.rs     accepts, limits, stops        body.rs      bytes -> JSON, before the token
 //! patience.rs  cuts who is too slow          caller.rs    whose token it is, and what it opens
-//! mod.rs       which route                   task_*.rs    JSON <-> Command and Reply
+//! routes.rs    which route                   task_*.rs    JSON <-> Command and Reply
 //! error.rs     every refusal -> status and body   form.rs   fields, and all their mistakes
 //! agent/       the WebSocket of an agent        messages.rs, channels.rs   the same over REST
 //! figures.rs, alerts.rs   what the board shows   dashboard/   the same for a browser, live
-//! push.rs      which browsers are told
+//! push.rs      which browsers are told        schemas.rs, openapi.rs   what may be sent here
 //! ```
 
 mod agent;
@@ -31,6 +31,7 @@ mod limits;
 mod log_level;
 mod messages;
 mod monitor;
+mod openapi;
 mod patience;
 mod post_body;
 mod push;
@@ -38,6 +39,7 @@ mod query;
 mod quotas;
 mod restore;
 mod routed;
+mod routes;
 mod schemas;
 mod serve;
 mod task_body;
@@ -53,7 +55,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post, put};
 
 use crate::board::Health;
 use crate::commit::Figures;
@@ -179,90 +180,10 @@ pub async fn health<D: DurableCalls>(state: &HttpState<D>) -> Health {
     dashboard::health(state, &state.lookout.digest()).await
 }
 
-/// Every route. Literal segments win over parameters; a segment is percent-decoded after it was
-/// cut out, so `a%2Fb` is one.
+/// The table of routes, with what all of them share.
 fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
-    Router::new()
-        .route("/health", get(handlers::health))
-        .route("/metrics", get(monitor::metrics))
-        .route("/varz", get(monitor::server))
-        .route("/connz", get(monitor::connections))
-        .route("/subsz", get(monitor::subscriptions))
-        .route("/healthz", get(monitor::alive))
-        .route("/readyz", get(monitor::ready))
-        .route("/api/onboard/register", post(tokens::register))
-        .route("/admin/tokens", get(tokens::list).post(tokens::issue))
-        .route("/admin/tokens/{id}", delete(tokens::revoke))
-        .route("/api/admin/agents/{id}/reset-token", post(tokens::reset))
-        .route("/ws", get(agent::open))
-        .route("/api/admin/agents/{id}/restart", post(commands::restart))
-        .route("/api/admin/push-task", post(commands::push_task))
-        .route("/api/message", post(messages::send))
-        .route("/api/messages", get(messages::history))
-        .route("/api/mailbox/evict", post(messages::evict))
-        .route("/api/mailbox/{id}", get(messages::poll))
-        .route("/api/mailbox/{id}/ack", post(messages::ack))
-        .route("/api/threads/{id}", get(messages::thread))
-        .route("/api/threads/{id}/replies", get(messages::replies))
-        .route("/api/threads/{id}/root", get(messages::root))
-        .route("/api/channels", get(channels::list).post(channels::create))
-        .route("/api/channels/{id}", get(channels::show))
-        .route("/api/channels/{id}/subscribe", post(channels::subscribe))
-        .route("/api/channels/{id}/unsubscribe", post(channels::unsubscribe))
-        .route("/api/channels/{id}/publish", post(channels::publish))
-        .route("/api/channels/{id}/history", get(channels::history))
-        .route("/api/agents", get(handlers::agents))
-        .route("/api/agents/states", get(handlers::agent_states))
-        .route("/api/agents/{id}/state", get(handlers::agent_state))
-        .route("/api/agents/{id}/subscriptions", get(channels::of_agent))
-        .route("/api/config/heartbeat-interval", get(config::heartbeat).put(config::set_heartbeat))
-        .route("/api/config/mailbox-retention", get(config::retention).put(config::set_retention))
-        .route("/api/config/default-repo", get(config::repo).put(config::set_repo))
-        .route("/api/config/alert-thresholds", get(config::thresholds).put(config::set_thresholds))
-        .route("/api/tasks", get(task_list::list).post(handlers::submit_task))
-        .route("/api/tasks/dead-letter", get(task_list::dead))
-        .route("/api/tasks/stats", get(figures::stats))
-        .route("/api/analytics/summary", get(figures::summary))
-        .route("/api/analytics/agents", get(figures::agents))
-        .route("/api/analytics/agents/{id}/hourly", get(figures::hourly))
-        .route("/api/metrics", get(figures::metrics))
-        .route("/api/admin/backups/{name}/restore", post(restore::everything))
-        .route("/api/admin/restore/{table}", post(restore::table))
-        .route("/api/admin/quotas", get(quotas::show).put(quotas::set))
-        .route("/api/admin/reset", post(restore::reset))
-        .route("/api/alerts", get(alerts::list))
-        .route("/api/alerts/{id}/acknowledge", post(alerts::acknowledge))
-        .route("/api/admin/alerts", get(alerts::history))
-        .route("/api/schemas", get(schemas::show))
-        .route("/api/dashboard/state", get(dashboard::state))
-        .route("/ws/dashboard", get(dashboard::open))
-        .route("/dashboard", get(dashboard::page))
-        .route("/dashboard/style.css", get(dashboard::style))
-        .route("/dashboard/app.js", get(dashboard::app))
-        .route("/dashboard/connection.js", get(dashboard::connection))
-        .route("/dashboard/view.js", get(dashboard::view))
-        .route("/dashboard/push.js", get(dashboard::push))
-        .route("/sw.js", get(dashboard::worker))
-        .route("/api/dashboard/vapid-key", get(push::key))
-        .route("/api/dashboard/push-subscribe", post(push::subscribe))
-        .route("/api/tasks/{id}", get(handlers::show_task))
-        .route("/api/tasks/{id}/retry", post(handlers::retry_task))
-        .route("/api/tasks/{id}/cancel", post(handlers::cancel_task))
-        .route("/api/admin/backup", post(upkeep::create))
-        .route("/api/admin/backups", get(upkeep::list))
-        .route("/api/admin/backups/{id}/verify", post(upkeep::verify))
-        .route("/api/admin/log-level", put(log_level::set))
-        .route("/api/admin/dets-health", get(upkeep::health))
-        .route("/api/admin/store-health", get(upkeep::health))
-        .route("/api/admin/compact", post(upkeep::compact))
-        .route("/api/admin/compact/{id}", post(upkeep::compact_table))
-        .route("/api/admin/rate-limits", get(limits::show).put(limits::set_defaults))
-        .route(
-            "/api/admin/rate-limits/whitelist",
-            get(limits::whitelist).put(limits::set_whitelist).post(limits::add_to_whitelist),
-        )
-        .route("/api/admin/rate-limits/whitelist/{id}", delete(limits::remove_from_whitelist))
-        .route("/api/admin/rate-limits/{id}", put(limits::set).delete(limits::remove))
+    routes::table()
+        .router
         .route_layer(from_fn_with_state(state.clone(), limits::count_address))
         .fallback(handlers::not_found)
         .method_not_allowed_fallback(handlers::not_found)

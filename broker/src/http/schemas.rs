@@ -17,12 +17,12 @@ pub(super) type Field = (&'static str, &'static str);
 
 /// A body: its key, the method and path that take it, what for, and its fields.
 pub(super) struct Body {
-    key: &'static str,
+    pub(super) key: &'static str,
     pub(super) method: &'static str,
     pub(super) path: &'static str,
-    description: &'static str,
+    pub(super) description: &'static str,
     pub(super) required: &'static [Field],
-    optional: &'static [Field],
+    pub(super) optional: &'static [Field],
 }
 
 /// The bodies of the contract's 8.1 that this broker takes.

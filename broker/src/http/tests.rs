@@ -435,6 +435,16 @@ async fn what_is_listed_as_required_is_required() {
     }
 }
 
+#[test]
+fn every_body_that_is_listed_belongs_to_a_route() {
+    let routes = routes::table::<Fake>().routes;
+    for body in &schemas::BODIES {
+        let has_route =
+            routes.iter().any(|route| route.path == body.path && route.method == *body.method);
+        assert!(has_route, "{} {}", body.method, body.path);
+    }
+}
+
 #[tokio::test]
 async fn a_task_has_the_time_that_it_is_given() {
     let server = Server::start(|_| {}).await;
