@@ -87,6 +87,9 @@ async function main() {
     await page.getByLabel("Token").fill(AGENTCOM_OPEN_OPERATOR);
     await page.getByRole("button", { name: "Sign in" }).click();
     await page.getByText("signed in as operator").waitFor();
+    // This browser asks nobody and allows no notifications.
+    await page.getByRole("button", { name: "Notify this browser" }).click();
+    await page.getByRole("alert").getByText("does not allow notifications").waitFor();
     await page.getByRole("button", { name: `Cancel ${task}` }).click();
     await row("queued", "none").waitFor();
     console.log("ok cancel");
