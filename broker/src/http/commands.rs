@@ -50,6 +50,9 @@ pub(super) async fn push_task<D: DurableCalls>(
     caller.admin()?;
     let mut form = Form::new(&fields);
     let id = form.required_text("agent_id", Name::LENGTH_MAX).unwrap_or_default().to_owned();
+    if form.field("description").is_none() {
+        form.required("description");
+    }
     form.finish()?;
     let mut task = Map::new();
     for key in ["description", "metadata"] {

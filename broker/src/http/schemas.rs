@@ -96,8 +96,8 @@ pub(super) const BODIES: [Body; 12] = [
         method: "POST",
         path: "/api/admin/push-task",
         description: "Give a task to one agent that is here",
-        required: &[("agent_id", "string")],
-        optional: &[("description", "string"), ("metadata", "object")],
+        required: &[("agent_id", "string"), ("description", "string")],
+        optional: &[("metadata", "object")],
     },
     Body {
         key: "post_task",
