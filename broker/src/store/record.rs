@@ -83,6 +83,10 @@ impl Table {
     /// they are read while the broker runs.
     pub const OF_ROWS: [Table; 3] = [Table::TaskCompleted, Table::TaskDeadLetter, Table::TaskQueue];
 
+    /// The tables whose keys begin with the id of a task.
+    pub const WITH_TASKS: [Table; 4] =
+        [Table::TaskQueue, Table::TaskCompleted, Table::TaskDeadLetter, Table::TaskBody];
+
     /// The tables that a core is restored from.
     pub const OF_START: [Table; 12] = [
         Table::Meta,

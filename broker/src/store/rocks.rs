@@ -88,12 +88,7 @@ impl RocksStore {
         let db = DB::open_cf_descriptors(&database_options(&replay), &folder, tables)
             .map_err(|error| open_error(&folder, &error))?;
         let db = Arc::new(db);
-        let found = db.latest_sequence_number();
-        if let Note::Synced(noted) = note
-            && found < noted
-        {
-            return Err(StoreError::Behind { folder, found, noted });
-        }
+        not_behind(&folder, db.latest_sequence_number(), note)?;
         if note == Note::Missing {
             // The first write makes the note, so nothing was ever acknowledged from this folder, or
             // somebody has put it together anew.
@@ -145,9 +140,7 @@ impl RocksStore {
     /// The highest id of all tasks, over or not.
     fn highest_task(&self) -> Result<Option<TaskId>, StoreError> {
         let mut highest = None;
-        for table in
-            [Table::TaskQueue, Table::TaskCompleted, Table::TaskDeadLetter, Table::TaskBody]
-        {
+        for table in Table::WITH_TASKS {
             let last = self.db.iterator_cf(family(&self.db, table), IteratorMode::End).next();
             let last = last.transpose().map_err(|error| open_error(&self.folder, &error))?;
             highest = highest.max(last.and_then(|(key, _)| record::task_of_key(&key)));
@@ -405,6 +398,16 @@ fn table_options(table: Table, cache: &Cache) -> Options {
         options.add_compact_on_deletion_collector_factory(1024, 512, 0.5);
     }
     options
+}
+
+/// A store that was opened holds everything that is known to have been synced.
+fn not_behind(folder: &Path, found: u64, note: Note) -> Result<(), StoreError> {
+    match note {
+        Note::Synced(noted) if found < noted => {
+            Err(StoreError::Behind { folder: folder.to_owned(), found, noted })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn family(db: &DB, table: Table) -> &ColumnFamily {

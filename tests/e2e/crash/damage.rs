@@ -61,15 +61,19 @@ impl Killed {
         fs::write(log, bytes).expect("write the patched log");
     }
 
-    /// It does not start, and says `words`.
+    /// It does not start, and says `words`; the check of the store says the same.
     #[track_caller]
     fn expect_refusal(&self, words: &[&str]) {
         let arguments = ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
         let data_dir = self.broker.folder().join("data");
         let refusal = Broker::refusal(&data_dir, &arguments, None);
-        assert_eq!(refusal.code, Some(1), "{}", refusal.stderr);
-        for word in words {
-            assert!(refusal.stderr.contains(word), "{word:?} is not in {}", refusal.stderr);
+        let data_dir = data_dir.to_str().expect("a path of text");
+        let check = self.broker.run(&["store", "check", "--data-dir", data_dir]);
+        for (code, said) in [(refusal.code, &refusal.stderr), (check.code, &check.err)] {
+            assert_eq!(code, Some(1), "{said}");
+            for word in words {
+                assert!(said.contains(word), "{word:?} is not in {said}");
+            }
         }
     }
 

@@ -73,7 +73,10 @@ impl Upkeep for RocksUpkeep {
 pub fn audit(folder: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Audit, StoreError> {
     let (db, tables) = open_to_read(folder)?;
     let mut audit = Audit { sequence: db.latest_sequence_number(), ..Audit::default() };
+    super::not_behind(folder, audit.sequence, Watermark::beside(folder).noted())?;
     let files = db.live_files().map_err(|error| open_error(folder, &error))?;
+    let bound = record::name_key(record::TASK_ID_BOUND);
+    let (mut has_tasks, mut has_bound) = (false, false);
     let mut read = 0;
     for table in tables {
         let mut records = 0;
@@ -87,6 +90,8 @@ pub fn audit(folder: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Audit,
                     break;
                 }
             };
+            has_tasks |= Table::WITH_TASKS.contains(&table);
+            has_bound |= table == Table::Meta && *key == *bound;
             match record::check(table, &key, &value) {
                 Ok(()) => {}
                 Err(StoreError::Damaged { reason, .. }) => {
@@ -103,6 +108,11 @@ pub fn audit(folder: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Audit,
         let files = files.iter().filter(|file| file.column_family_name == table.name());
         let bytes = files.map(|file| file.size as u64).sum();
         audit.tables.push(TableView { table: table.name(), records, bytes });
+    }
+    if has_tasks && !has_bound {
+        let reason = "the bound of the ids of tasks is missing".into();
+        let key = Some(record::hex(&bound));
+        audit.note(Damage { table: Table::Meta.name(), key, reason });
     }
     Ok(audit)
 }
