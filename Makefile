@@ -10,9 +10,15 @@ export CARGO_TARGET_DIR
 
 BROKER := $(CARGO_TARGET_DIR)/release/agentcom
 INTEROP := $(CARGO_TARGET_DIR)/interop
+# Named after what was asked for: the folder outlives checkouts, and times of files say nothing then.
+PYTHON_WANTED := tests/interop/python/requirements.txt scripts/python-env.sh
+NODE_WANTED := tests/interop/node/package.json tests/interop/node/package-lock.json
+installed = .installed-$(shell cat $(1) | cksum | cut -d ' ' -f 1)
+PYTHON_INSTALLED := $(INTEROP)/venv/$(call installed,$(PYTHON_WANTED))
+NODE_INSTALLED := $(INTEROP)/node/$(call installed,$(NODE_WANTED))
 # Where a language is missing its tests say so and pass, except in CI, where they fail.
-INTEROP_PARTS := $(if $(shell command -v python3),$(INTEROP)/venv/.installed) \
-	$(if $(shell command -v npm),$(INTEROP)/node/.installed)
+INTEROP_PARTS := $(if $(shell command -v python3),$(PYTHON_INSTALLED)) \
+	$(if $(shell command -v npm),$(NODE_INSTALLED))
 BENCH := $(CARGO_TARGET_DIR)/bench
 # Further arguments for what a target runs: make run ARGS="--threads 1"
 ARGS ?=
@@ -77,13 +83,14 @@ soak: deps ## Try random histories of tasks: SOAK_SECONDS=600 SOAK_FIRST=<seed>
 clean: ## Delete what was built (not ./.agentcom)
 	cargo clean
 
-$(INTEROP)/venv/.installed: tests/interop/python/requirements.txt scripts/python-env.sh
-	scripts/python-env.sh make $(INTEROP)/venv -r $<
+$(PYTHON_INSTALLED):
+	scripts/python-env.sh make $(@D) -r tests/interop/python/requirements.txt
 	@touch $@
 
-$(INTEROP)/node/.installed: tests/interop/node/package.json tests/interop/node/package-lock.json
+$(NODE_INSTALLED):
+	rm -rf $(@D)
 	@mkdir -p $(@D)
-	cp $^ $(@D)
+	cp $(NODE_WANTED) $(@D)
 	cd $(@D) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
