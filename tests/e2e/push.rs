@@ -276,6 +276,17 @@ fn a_subscription_outlives_the_broker_and_hears_of_an_agent_that_left() {
     );
     await_metric(&broker, "agentcom_push_sent_total 1");
     await_metric(&broker, "agentcom_push_subscriptions 1");
+
+    broker.run_well(&["backup", "create"]);
+    broker.terminate();
+    let data = broker.folder().join("data");
+    for name in ["vapid.pem", "push.json"] {
+        std::fs::remove_file(data.join(name)).expect("lose it");
+    }
+    broker.run_well(&["backup", "restore", "latest", "--data-dir", data.to_str().expect("text")]);
+    broker.start_again();
+    assert_eq!(public_key(&broker), key);
+    await_metric(&broker, "agentcom_push_subscriptions 1");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //!   2026-11-27_03-00-00/
 //!     store/           a copy of the store, as a broker can open it
-//!     operator.token   as it was
+//!     operator.token   as it was, and so what web push goes by: vapid.pem and push.json
 //!     manifest.json    what is in it
 //!     SHA256SUMS       the digest of everything else
 //! ```
@@ -21,9 +21,9 @@ use serde::{Deserialize, Serialize};
 use super::room::free_bytes;
 use super::{BackupError, Phase, Progress, folder_name, sums};
 use crate::core::command::{BackupView, Name, TableView};
-use crate::operator;
 use crate::store::record::Table;
 use crate::store::{Audit, Upkeep, folder, rocks};
+use crate::{operator, push};
 
 /// The file that says what is in a backup.
 const MANIFEST: &str = "manifest.json";
@@ -33,6 +33,10 @@ const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 
 /// The folder in a backup, and in the data folder, that is a store.
 pub(super) const STORE: &str = "store";
+
+/// What stands in a data folder beside the store and cannot be made again: who the operator is, by
+/// which keys push services know the broker, and which browsers are told.
+pub(super) const BESIDE: [&str; 3] = [operator::FILE, push::vapid::FILE, push::subscribers::FILE];
 
 /// Behind the name of a backup that is not whole.
 const UNFINISHED: &str = ".unfinished";
@@ -133,7 +137,7 @@ impl Archive {
         manifest(&folder).map(|(_, view)| BackupView { name: name.clone(), ..view })
     }
 
-    /// Make a backup of the store that `upkeep` looks after and of the operator's token in
+    /// Make a backup of the store that `upkeep` looks after and of what stands beside it in
     /// `data_dir`, read it back, and drop those that are more than `keep`.
     ///
     /// # Errors
@@ -192,10 +196,12 @@ impl Archive {
         }
         let store = new.join(STORE);
         upkeep.checkpoint(&store)?;
-        let token = data_dir.join(operator::FILE);
-        if token.exists() {
-            let bytes = fs::read(&token).map_err(BackupError::at(&token, "cannot be read"))?;
-            write(&new.join(operator::FILE), &bytes).map_err(&unwritable)?;
+        for name in BESIDE {
+            let file = data_dir.join(name);
+            if file.exists() {
+                let bytes = fs::read(&file).map_err(BackupError::at(&file, "cannot be read"))?;
+                write(&new.join(name), &bytes).map_err(&unwritable)?;
+            }
         }
         let audit = audit(&store, go_on)?;
         rocks::note_synced(&store, audit.sequence);

@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::archive::{GoOn, STORE};
+use super::archive::{BESIDE, GoOn, STORE};
 use super::{Archive, BackupError, Phase, Progress, folder_name, sums};
 use crate::core::command::{BackupView, Name, TableView};
-use crate::operator;
 use crate::store::record::Table;
 use crate::store::{folder, rocks};
+use crate::{operator, private_file};
 
 /// Tables that only make sense together, such as tasks and their bodies.
 const BELONGINGS: [&[Table]; 6] = [
@@ -112,13 +112,13 @@ pub fn restore(
             None
         }
     };
-    let is_token_new = restore_token(&from, data_dir).map_err(&unusable)?;
+    let is_token_new = restore_beside(&from, data_dir).map_err(&unusable)?;
     Ok(Restored { backup, replaced, is_token_new, are_numbers_skipped })
 }
 
 /// `store.replaced-` and the time. The copy is made under the name that the old store gets by the
 /// exchange, so that nothing that follows could be cut off.
-fn free_name(data_dir: &Path, now_ms: u64) -> PathBuf {
+pub(super) fn free_name(data_dir: &Path, now_ms: u64) -> PathBuf {
     let names = (0..).map(|second| folder_name::of(now_ms + second * 1_000));
     let mut paths = names.map(|name| data_dir.join(format!("store.replaced-{name}")));
     paths.find(|path| !path.exists()).expect("seconds do not end")
@@ -198,7 +198,8 @@ fn transplant(
 }
 
 /// Return when everything in `folder` is on disk.
-fn sync_files(folder: &Path) -> Result<(), BackupError> {
+/// Return when everything in `folder` is on disk.
+pub(super) fn sync_files(folder: &Path) -> Result<(), BackupError> {
     for (path, _) in sums::files(folder)? {
         let path = folder.join(path);
         let synced = File::open(&path).and_then(|file| file.sync_all());
@@ -207,7 +208,8 @@ fn sync_files(folder: &Path) -> Result<(), BackupError> {
     folder::sync(folder).map_err(BackupError::at(folder, "cannot be synced"))
 }
 
-fn exchange(store: &Path, beside: &Path, data_dir: &Path) -> Result<(), BackupError> {
+/// Let `store` and `beside` change places, in one step.
+pub(super) fn exchange(store: &Path, beside: &Path, data_dir: &Path) -> Result<(), BackupError> {
     let exchanged = renameat_with(CWD, store, CWD, beside, RenameFlags::EXCHANGE);
     exchanged.map_err(|error| match error {
         rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS => {
@@ -217,15 +219,16 @@ fn exchange(store: &Path, beside: &Path, data_dir: &Path) -> Result<(), BackupEr
     })
 }
 
-/// The operator of the data folder stays who it is, if there is one.
-pub(super) fn restore_token(backup: &Path, data_dir: &Path) -> io::Result<bool> {
-    let (kept, token) = (backup.join(operator::FILE), data_dir.join(operator::FILE));
-    if token.exists() || !kept.exists() {
-        return Ok(false);
+/// What stands beside the store in `from` comes along where there is none in `data_dir`: its
+/// operator, for one, stays who it is. Gives whether the operator's token came.
+pub(super) fn restore_beside(from: &Path, data_dir: &Path) -> io::Result<bool> {
+    let mut is_token_new = false;
+    for name in BESIDE {
+        let (kept, there) = (from.join(name), data_dir.join(name));
+        if kept.exists() && !there.exists() {
+            private_file::write(&there, &fs::read_to_string(kept)?)?;
+            is_token_new |= name == operator::FILE;
+        }
     }
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&token)?;
-    file.write_all(&fs::read(kept)?)?;
-    file.sync_all()?;
-    folder::sync(data_dir)?;
-    Ok(true)
+    Ok(is_token_new)
 }

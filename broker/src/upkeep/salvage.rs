@@ -7,11 +7,11 @@ use std::path::Path;
 
 use super::BackupError;
 use super::archive::STORE;
-use super::restore::restore_token;
+use super::restore::restore_beside;
 use crate::store::{Salvaged, folder, rocks};
 
-/// Save what can be read of the store in `data_dir` in the new data folder `to`, with the operator's
-/// token. `go_on` hears how many records were read, and may end it.
+/// Save what can be read of the store in `data_dir` in the new data folder `to`, with what stands
+/// beside it. `go_on` hears how many records were read, and may end it.
 ///
 /// # Errors
 /// [`BackupError`] if `to` holds something already or cannot be written, a broker runs on
@@ -33,7 +33,7 @@ pub fn salvage(
         return Err(BackupError::at(to, "name a new folder, this one holds something")(error));
     }
     let salvaged = rocks::salvage(&from, &to.join(STORE), go_on)?;
-    restore_token(data_dir, to).map_err(&unusable)?;
+    restore_beside(data_dir, to).map_err(&unusable)?;
     folder::sync(to).map_err(&unusable)?;
     Ok(salvaged)
 }
