@@ -193,11 +193,11 @@ fn store_folder(store: &Path, is_running: bool) -> Finding {
         }
         Ok(audit) => {
             let found = format!("{} of its records are damaged", audit.damaged);
-            let advice = "`agentcom store check` names them; `agentcom backup restore latest` goes back to the newest backup, `agentcom store salvage` saves what can be read";
+            let advice = "`agentcom store check` names them; `agentcom backup restore latest` goes back to the newest backup, `agentcom store repair` keeps what can be read";
             Finding::bad(SUBJECT, Verdict::Problem, found, advice)
         }
         Err(error) => {
-            let advice = "`agentcom backup restore latest` goes back to the newest backup, `agentcom store salvage` saves what can be read";
+            let advice = "`agentcom backup restore latest` goes back to the newest backup, `agentcom store repair` keeps what can be read";
             Finding::bad(SUBJECT, Verdict::Problem, error.to_string(), advice)
         }
     }

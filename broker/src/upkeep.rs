@@ -27,7 +27,7 @@ pub use self::error::BackupError;
 pub use self::restore::{Restored, belongings, restore};
 use self::room::Room;
 pub use self::room::{DiskSettings, free_bytes, make_room};
-pub use self::salvage::salvage;
+pub use self::salvage::{repair, salvage};
 use self::schedule::Schedule;
 use crate::board::DiskLevel;
 use crate::commit::clock::unix_ms;

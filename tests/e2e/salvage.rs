@@ -31,12 +31,20 @@ fn data(broker: &Broker) -> PathBuf {
 
 /// The files of the store, but for the information log, which RocksDB writes when it only looks.
 fn files(broker: &Broker) -> Vec<(PathBuf, Vec<u8>)> {
-    let entries = fs::read_dir(data(broker).join("store")).expect("the store");
+    files_of(&data(broker).join("store"))
+}
+
+fn files_of(store: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(store).expect("the store");
     let paths = entries.map(|entry| entry.expect("a file").path()).filter(|path| path.is_file());
     let mut files: Vec<(PathBuf, Vec<u8>)> =
         paths.map(|path| (path.clone(), fs::read(&path).expect("its bytes"))).collect();
     files.sort();
     files
+}
+
+fn contents(files: Vec<(PathBuf, Vec<u8>)>) -> Vec<Vec<u8>> {
+    files.into_iter().map(|(_, bytes)| bytes).collect()
 }
 
 /// Turn a bit in the middle of the largest file with this ending.
@@ -136,12 +144,57 @@ fn around_a_bad_place_in_the_log_everything_is_saved() {
     broker.kill();
     flip(&broker, "log");
     let said = save(&mut broker);
-    assert!(said.contains("what stands in a bad place of the log is lost"), "{said}");
+    assert!(said.contains("are lost:"), "{said}");
+    // Each was a batch of its own.
+    assert_eq!(whole(&mut broker.connect(QUIET), &tasks), 199);
+}
+
+#[test]
+fn a_store_is_repaired_in_place() {
+    let Some(mut broker) = broker() else { return };
+    let tasks = submit(&broker, 50);
+    let folder = data(&broker);
+    let folder = folder.to_str().expect("a path of text");
+    let repair = ["store", "repair", "--data-dir", folder];
+    let said = broker.run(&repair);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("another broker"), "{said:?}");
+    broker.kill();
+    flip(&broker, "log");
+    let before = files(&broker);
+    let said = broker.run(&["store", "check", "--data-dir", folder]);
+    assert!(said.code == Some(1) && said.err.contains("damaged"), "{said:?}");
+    let said = broker.run(&repair);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let (_, replaced) = said.out.split_once("the damaged store is in ").expect("where it is");
+    let (replaced, _) = replaced.split_once(" until").expect("where it is");
+    assert!(contents(files_of(Path::new(replaced))) == contents(before), "it was changed");
+    broker.start_again();
     let mut wire = broker.connect(QUIET);
-    let kept = whole(&mut wire, &tasks);
-    // RocksDB checks its log in pieces of 32 KiB.
-    assert!((50..200).contains(&kept), "{kept} are whole");
-    assert_eq!(whole(&mut wire, &tasks[..50]), 50, "those that came first");
+    assert_eq!(whole(&mut wire, &tasks), 49);
+    assert!(wire.submit("jobs", "x") > tasks[49] + (1 << 32));
+}
+
+#[test]
+fn a_repair_that_cannot_be_done_changes_nothing() {
+    let Some(mut broker) = broker() else { return };
+    submit(&broker, 1);
+    broker.terminate();
+    for (path, _) in files(&broker) {
+        let name = path.file_name().expect("a name").to_string_lossy();
+        if name.starts_with("MANIFEST-") || name == "CURRENT" || name.ends_with(".sst") {
+            fs::write(&path, "x").expect("spoil the store");
+        }
+    }
+    let before = files(&broker);
+    let folder = data(&broker);
+    let said = broker.run(&["store", "repair", "--data-dir", folder.to_str().expect("text")]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(files(&broker) == before, "the damaged store was changed");
+    let names = fs::read_dir(&folder).expect("the data folder");
+    let names: Vec<_> = names.map(|entry| entry.expect("a name").file_name()).collect();
+    let is_left = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("store.");
+    assert!(!names.iter().any(is_left), "{names:?}");
 }
 
 #[test]

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use agentcom_broker::store::{Damage, Salvaged, rocks};
+use agentcom_broker::store::{Damage, LogGap, LogLoss, Salvaged, rocks};
 use agentcom_broker::upkeep;
 use agentcom_client::Request;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use serde_json::{Value, json};
 
 use super::backup::bytes;
 use super::output::Output;
 use super::progress::Bar;
 use super::table::Table;
-use super::{Common, Outcome};
+use super::{Common, Outcome, time};
 
 /// What can be done with tables.
 #[derive(Debug, clap::Subcommand)]
@@ -27,6 +29,12 @@ pub(crate) enum Command {
     Salvage {
         /// The new data folder
         to: PathBuf,
+        /// The broker's data folder
+        #[arg(long, value_name = "FOLDER", env = "AGENTCOM_DATA_DIR", default_value = ".agentcom")]
+        data_dir: PathBuf,
+    },
+    /// Put what can be read of a damaged store in its place; the damaged one stays beside it
+    Repair {
         /// The broker's data folder
         #[arg(long, value_name = "FOLDER", env = "AGENTCOM_DATA_DIR", default_value = ".agentcom")]
         data_dir: PathBuf,
@@ -53,7 +61,18 @@ pub(crate) async fn run(command: Command, common: &Common, output: &Output) -> O
             let columns = ["table", "status", "duration_ms", ""];
             tell(&done, &["TABLE", "WHAT", "MS", ""], columns, output)
         }
-        Command::Salvage { to, data_dir } => salvage(&data_dir, &to, output),
+        Command::Salvage { to, data_dir } => {
+            let salvaged = watched(|watch| upkeep::salvage(&data_dir, &to, watch))?;
+            let then = format!("start it with agentcom serve --data-dir {}", to.display());
+            tell_salvaged(&salvaged, &to, &then, output)
+        }
+        Command::Repair { data_dir } => {
+            let repaired = watched(|watch| upkeep::repair(&data_dir, time::now_ms(), watch));
+            let (salvaged, replaced) = repaired?;
+            let then =
+                format!("the damaged store is in {} until you remove it", replaced.display());
+            tell_salvaged(&salvaged, &data_dir, &then, output)
+        }
         Command::Check { data_dir } => check(&data_dir.join("store"), output),
     }
 }
@@ -90,18 +109,24 @@ fn tell(answer: &Value, headings: &[&str; 4], columns: [&str; 4], output: &Outpu
     Ok(output.table(&table)?)
 }
 
-fn check(folder: &Path, output: &Output) -> Outcome {
+/// Do something that reads every record, with a bar. What it makes is for its own user, as what the
+/// broker makes.
+fn watched<T>(work: impl FnOnce(&mut dyn FnMut(u64) -> bool) -> T) -> T {
+    umask(Mode::RWXG | Mode::RWXO);
     let bar = Bar::new();
-    let audit = rocks::audit_closed(folder, &mut |records| {
+    work(&mut |records| {
         bar.show_word("read", true, records, 0);
         true
-    })?;
-    drop(bar);
+    })
+}
+
+fn check(folder: &Path, output: &Output) -> Outcome {
+    let audit = watched(|watch| rocks::audit_closed(folder, watch))?;
     let records: u64 = audit.tables.iter().map(|table| table.records).sum();
     tell_damages(&audit.damages, output)?;
     if audit.damaged > 0 {
         return Err(format!(
-            "{} of {records} records cannot be read; see `agentcom backup ls` and `agentcom backup restore`, or `agentcom store salvage`",
+            "{} of {records} records cannot be read; see `agentcom backup ls` and `agentcom backup restore`, or `agentcom store repair`",
             audit.damaged
         )
         .into());
@@ -110,18 +135,19 @@ fn check(folder: &Path, output: &Output) -> Outcome {
     Ok(output.result(&format!("all {records} records can be read"), &shown)?)
 }
 
-fn salvage(from: &Path, to: &Path, output: &Output) -> Outcome {
-    let bar = Bar::new();
-    let salvaged = upkeep::salvage(from, to, &mut |records| {
-        bar.show_word("read", true, records, 0);
-        true
-    })?;
-    drop(bar);
-    let Salvaged { audit, log, is_index_lost } = &salvaged;
+/// What was saved into the data folder `to`, what was not, and what comes `then`.
+fn tell_salvaged(salvaged: &Salvaged, to: &Path, then: &str, output: &Output) -> Outcome {
+    let Salvaged { audit, log, is_index_lost } = salvaged;
     tell_damages(&audit.damages, output)?;
-    if let Some(reason) = log {
-        let text = format!("what stands in a bad place of the log is lost: {reason}");
-        output.result(&text, &json!({"log": &**reason}))?;
+    if let Some(LogLoss { reason, gaps }) = log {
+        if let Some(reason) = reason {
+            output.result(&format!("the log: {reason}"), &json!({"log": &**reason}))?;
+        }
+        for LogGap { log, at, bytes, reason, .. } in gaps {
+            let text = format!("{log}: {bytes} bytes from byte {at} on are lost: {reason}");
+            let shown = json!({"log": log, "at": at, "bytes": bytes, "reason": reason});
+            output.result(&text, &shown)?;
+        }
     }
     if *is_index_lost {
         let text = "the index of the store was lost, so what was deleted last may be there again";
@@ -129,9 +155,9 @@ fn salvage(from: &Path, to: &Path, output: &Output) -> Outcome {
     }
     let records: u64 = audit.tables.iter().map(|table| table.records).sum();
     let text = format!(
-        "{records} records are saved in {to}, {damaged} places are damaged; start it with agentcom serve --data-dir {to}",
-        to = to.display(),
-        damaged = audit.damaged,
+        "{records} records are saved in {}, {} places are damaged; {then}",
+        to.display(),
+        audit.damaged,
     );
     let shown = json!({"records": records, "damaged": audit.damaged, "folder": to});
     Ok(output.result(&text, &shown)?)

@@ -1,4 +1,5 @@
-//! What does a write-ahead log hold, and where does it stop making sense? Bytes in, verdict out.
+//! What does a write-ahead log hold, and where does it stop making sense? Bytes in, verdict out; or
+//! bytes out again, without what makes none ([`salvage`]).
 //!
 //! ```text
 //!   log        block | block | ...                     32 KiB each, the last one shorter
@@ -70,11 +71,99 @@ pub(super) fn scan(log: &[u8], floor: u64) -> LogScan {
                 at = batch.end;
             }
             Err(Fault { at: bad, reason }) => {
-                let is_followed = has_batch_behind(log, bad, scan.next.unwrap_or(floor));
+                let is_followed = batch_behind(log, bad, scan.next.unwrap_or(floor)).is_some();
                 scan.damage = Some(Damage { at: skip_trailer(at), reason, is_followed });
                 return scan;
             }
         }
+    }
+}
+
+/// What can be had of a log, whatever is wrong with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Salvaged {
+    /// A log of every batch that is whole.
+    pub(super) log: Vec<u8>,
+    /// The number that follows the last of them.
+    pub(super) next: Option<u64>,
+    /// What is left out.
+    pub(super) gaps: Vec<Gap>,
+}
+
+/// A part of a log that holds no whole batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// Where it begins.
+    pub(super) at: usize,
+    /// How long it is.
+    pub(super) bytes: usize,
+    /// What does not fit.
+    pub(super) reason: &'static str,
+    /// Another batch begins behind it.
+    pub(super) is_followed: bool,
+}
+
+/// Take every whole batch out of `log`; `floor` as for [`scan`].
+pub(super) fn salvage(log: &[u8], floor: u64) -> Salvaged {
+    let mut salvaged = Salvaged::default();
+    let mut at = 0;
+    loop {
+        match read_batch(log, at) {
+            Ok(None) => return salvaged,
+            Ok(Some(batch)) => {
+                append(&mut salvaged.log, &content(log, at, batch.end));
+                salvaged.next = Some(batch.sequence.saturating_add(batch.count));
+                at = batch.end;
+            }
+            Err(Fault { at: bad, reason }) => {
+                let start = skip_trailer(at);
+                // From the next byte at least: what begins like a batch need not be one.
+                let behind = batch_behind(log, bad.max(start + 1), salvaged.next.unwrap_or(floor));
+                let end = behind.unwrap_or(log.len());
+                let (bytes, is_followed) = (end - start, behind.is_some());
+                salvaged.gaps.push(Gap { at: start, bytes, reason, is_followed });
+                at = end;
+            }
+        }
+    }
+}
+
+/// Content of the batch that stands from `at` to `end`, and is whole.
+fn content(log: &[u8], at: usize, end: usize) -> Vec<u8> {
+    let mut content = Vec::new();
+    let mut at = skip_trailer(at);
+    while let Some(Ok(fragment)) = (at < end).then(|| fragment(log, at)) {
+        if fragment.kind != Kind::Other {
+            content.extend_from_slice(fragment.content);
+        }
+        at = skip_trailer(fragment.end);
+    }
+    content
+}
+
+/// Append a batch with this content to `log`, as RocksDB does.
+fn append(log: &mut Vec<u8>, content: &[u8]) {
+    let mut content = content;
+    let mut is_first = true;
+    while is_first || !content.is_empty() {
+        let left = block_end(log.len()) - log.len();
+        if left < HEADER_BYTES {
+            log.resize(log.len() + left, 0);
+            continue;
+        }
+        let (part, rest) = content.split_at(content.len().min(left - HEADER_BYTES));
+        let kind = match (is_first, rest.is_empty()) {
+            (true, true) => 1,
+            (true, false) => 2,
+            (false, false) => 3,
+            (false, true) => 4,
+        };
+        let summed = [&[kind], part].concat();
+        log.extend_from_slice(&masked(crc32c(&summed)).to_le_bytes());
+        let length = u16::try_from(part.len()).expect("a part fits into a block of 32 KiB");
+        log.extend_from_slice(&length.to_le_bytes());
+        log.extend_from_slice(&summed);
+        (content, is_first) = (rest, false);
     }
 }
 
@@ -178,12 +267,12 @@ fn masked(sum: u32) -> u32 {
     sum.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Whether a batch begins at or behind `bad`, with a number of at least `floor`.
-fn has_batch_behind(log: &[u8], bad: usize, floor: u64) -> bool {
+/// Where the next batch begins at or behind `bad`, with a number of at least `floor`.
+fn batch_behind(log: &[u8], bad: usize, floor: u64) -> Option<usize> {
     let mut at = bad;
     while at < log.len() {
         match fragment(log, at) {
-            Ok(fragment) if begins_batch(&fragment, floor) => return true,
+            Ok(fragment) if begins_batch(&fragment, floor) => return Some(at),
             Ok(fragment) => at = skip_trailer(fragment.end),
             Err(_) => {
                 let end = block_end(at);
@@ -191,14 +280,14 @@ fn has_batch_behind(log: &[u8], bad: usize, floor: u64) -> bool {
                     may_begin_batch(log, at, floor)
                         && fragment(log, at).is_ok_and(|fragment| begins_batch(&fragment, floor))
                 };
-                if (at + 1..end.min(log.len())).any(begins) {
-                    return true;
+                if let Some(found) = (at + 1..end.min(log.len())).find(|at| begins(*at)) {
+                    return Some(found);
                 }
                 at = end;
             }
         }
     }
-    false
+    None
 }
 
 /// Whether `fragment` is the start of a batch of this log. The start of one may be too short to
@@ -253,27 +342,7 @@ pub(super) mod writer {
         let mut content = sequence.to_le_bytes().to_vec();
         content.extend_from_slice(&count.to_le_bytes());
         content.extend((0..changes_bytes).map(|at| (at % 251) as u8));
-        let mut content = &content[..];
-        let mut is_first = true;
-        while is_first || !content.is_empty() {
-            let left = block_end(log.len()) - log.len();
-            if left < HEADER_BYTES {
-                log.resize(log.len() + left, 0);
-                continue;
-            }
-            let (part, rest) = content.split_at(content.len().min(left - HEADER_BYTES));
-            let kind = match (is_first, rest.is_empty()) {
-                (true, true) => 1,
-                (true, false) => 2,
-                (false, false) => 3,
-                (false, true) => 4,
-            };
-            let summed = [&[kind], part].concat();
-            log.extend_from_slice(&masked(crc32c(&summed)).to_le_bytes());
-            log.extend_from_slice(&u16::try_from(part.len()).unwrap().to_le_bytes());
-            log.extend_from_slice(&summed);
-            (content, is_first) = (rest, false);
-        }
+        append(log, &content);
     }
 }
 
@@ -420,6 +489,42 @@ mod tests {
         assert_eq!(scan(&log, 0), LogScan { first: Some(FIRST), next, ..LogScan::default() });
     }
 
+    /// Every batch but the `bad` one is had.
+    #[track_caller]
+    fn check_salvaged(log: &[u8], batches: &[Range<usize>], bad: usize) {
+        let mut others = Vec::new();
+        for (number, batch) in batches.iter().enumerate() {
+            if number != bad {
+                append(&mut others, &content(log, batch.start, batch.end));
+            }
+        }
+        let salvaged = salvage(log, FIRST);
+        assert_eq!(salvaged.gaps.len(), 1, "{:?}", salvaged.gaps);
+        assert!(salvaged.log == others, "{:?} of {batches:?}", salvaged.gaps);
+        assert_eq!(scan(&salvaged.log, FIRST).damage, None);
+    }
+
+    #[test]
+    fn a_log_that_is_whole_is_salvaged_as_it_is() {
+        let (log, _) = log(&[10, 50_000, 0, 20_000]);
+        let whole = salvage(&log, 0);
+        assert!(whole.log == log && whole.gaps.is_empty());
+        assert_eq!(whole.next, scan(&log, 0).next);
+        assert_eq!(salvage(&[], 0), Salvaged::default());
+    }
+
+    #[test]
+    fn what_only_begins_like_a_batch_does_not_stop_the_search() {
+        let (sound, _) = log(&[10]);
+        let mut log = Vec::new();
+        // Eight bytes: a number of a batch, and nothing else.
+        append(&mut log, &FIRST.to_le_bytes());
+        log.extend_from_slice(&sound);
+        let salvaged = salvage(&log, 0);
+        assert_eq!((salvaged.gaps.len(), salvaged.gaps[0].bytes), (1, HEADER_BYTES + 8));
+        assert!(salvaged.log == sound);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
 
@@ -465,6 +570,7 @@ mod tests {
             log[page].fill(if is_zero { 0 } else { 0x5a });
             prop_assume!(scan(&log, FIRST).damage.is_some());
             check_rotten(&log, &batches, bad, "rotten");
+            check_salvaged(&log, &batches, bad);
         }
     }
 }

@@ -115,11 +115,35 @@ impl Counters {
 pub struct Salvaged {
     /// The tables with the records that were saved, and what was not.
     pub audit: Audit,
-    /// What is wrong with the log: what stands in the bad place is not saved.
-    pub log: Option<Arc<str>>,
+    /// What is wrong with the log, if anything that was acknowledged may be lost with it.
+    pub log: Option<LogLoss>,
     /// The index of the store was lost, and made anew of what was found: what was deleted last may
     /// be there again.
     pub is_index_lost: bool,
+}
+
+/// What of a log cannot be saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLoss {
+    /// Why the broker would not start, if that is the log.
+    pub reason: Option<Arc<str>>,
+    /// The places that were left out, the oldest first; none if the log only ends too early.
+    pub gaps: Vec<LogGap>,
+}
+
+/// A place in a log that holds no whole batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogGap {
+    /// The file, in the folder of the store.
+    pub log: String,
+    /// Where it begins.
+    pub at: u64,
+    /// How long it is, in bytes.
+    pub bytes: u64,
+    /// What does not fit there.
+    pub reason: &'static str,
+    /// A batch follows in the same log, so what stood here was acknowledged.
+    pub is_followed: bool,
 }
 
 /// Keeps records. See the module for what "kept" means.

@@ -110,10 +110,10 @@ fn corrupt(folder: &Path, loss: &Loss) -> StoreError {
     StoreError::Corrupt { folder: folder.to_owned(), reason: reason.into() }
 }
 
-type Log = (PathBuf, io::Result<Vec<u8>>);
+pub(super) type Log = (PathBuf, io::Result<Vec<u8>>);
 
 /// The logs in `folder`, oldest first; each is read when it is asked for.
-fn read_logs(folder: &Path) -> io::Result<impl Iterator<Item = Log>> {
+pub(super) fn read_logs(folder: &Path) -> io::Result<impl Iterator<Item = Log>> {
     let mut logs = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

@@ -13,13 +13,15 @@ use super::{
 use super::{IteratorMode, WriteBatch};
 use crate::core::command::TableView;
 use crate::store::watermark::Watermark;
-use crate::store::{Audit, Counters, Damage, Salvaged, Store, StoreError, folder};
+use crate::store::{
+    Audit, Counters, Damage, LogGap, LogLoss, Salvaged, Store, StoreError, folder, log_scan,
+};
 
 /// How the names of indexes begin; a number follows.
 const INDEX: &str = "MANIFEST-";
 
-/// Put every record of the store in `from` that can be read into a new store in `to`. `from` is only
-/// read; nobody has it open. Beside `to` a copy is made meanwhile, which shares its tables with
+/// Put every record of the store in `from` that can be read into a new store in `to`. `from`, which
+/// the caller has locked, is only read. Beside `to` a copy is made meanwhile, which shares its tables with
 /// `from` where the file system can do that. `go_on` hears how many records were read, and may end
 /// it.
 ///
@@ -30,18 +32,31 @@ pub fn salvage(
     to: &Path,
     go_on: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Salvaged, StoreError> {
-    let _lock = folder::enter(from)?;
-    let log = recovery::examine(from, Watermark::beside(from).noted()).err();
+    let note = Watermark::beside(from).noted();
+    let refusal = recovery::examine(from, note).err();
     // RocksDB mends by renaming: that must not happen to the original.
     let copy = to.with_extension("copy");
-    let copied = folder::twin(from, &copy).map_err(|error| write_error(&error));
-    let outcome = copied.and_then(|()| read_out(&copy, to, go_on));
+    let copied = folder::twin(from, &copy).and_then(|()| {
+        mend_pointer(&copy)?;
+        mend_logs(&copy)
+    });
+    let copied = copied.map_err(|error| write_error(&error));
+    let outcome = copied.and_then(|gaps| Ok((read_out(&copy, to, go_on)?, gaps)));
     // Only a copy, and it is in a folder of ours.
     let _ = fs::remove_dir_all(&copy);
-    let (audit, is_index_lost) = outcome?;
+    let ((audit, is_index_lost), gaps) = outcome?;
+    // A gap at the very end is what was never acknowledged, unless the note knows better.
+    let refusal = refusal.or_else(|| super::not_behind(from, audit.sequence, note).err());
+    let is_any_followed = gaps.iter().any(|gap| gap.is_followed);
+    let log = (refusal.is_some() || is_any_followed)
+        .then(|| LogLoss { reason: refusal.map(|error| error.to_string().into()), gaps });
     let is_whole = audit.damaged == 0 && log.is_none() && !is_index_lost;
+    if !is_whole && audit.tables.iter().all(|table| table.records == 0) {
+        let reason = "no record of it can be read".into();
+        return Err(StoreError::Corrupt { folder: from.to_owned(), reason });
+    }
     raise(to, !is_whole)?;
-    Ok(Salvaged { audit, log: log.map(|error| error.to_string().into()), is_index_lost })
+    Ok(Salvaged { audit, log, is_index_lost })
 }
 
 fn read_out(
@@ -51,7 +66,6 @@ fn read_out(
 ) -> Result<(Audit, bool), StoreError> {
     let cache = Cache::new_lru_cache(AUDIT_CACHE_BYTES);
     let options = tolerant();
-    mend_pointer(copy).map_err(|error| write_error(&error))?;
     let (db, is_index_lost) = match open(copy, &options, &cache) {
         Ok(db) => (db, false),
         Err(_) => {
@@ -132,8 +146,32 @@ fn mend_pointer(copy: &Path) -> io::Result<()> {
     }
 }
 
-/// Options by which as much as possible is opened. Of a log, what is around a bad place is taken: a
-/// batch that is missing leaves a task as it was before, to be done once more.
+/// Leave only whole batches in the logs, those behind a bad place, too: no recovery mode of RocksDB
+/// does that. A batch that is missing leaves a task as it was before, to be done once more. Gives
+/// what was left out.
+fn mend_logs(copy: &Path) -> io::Result<Vec<LogGap>> {
+    let (mut gaps, mut next) = (Vec::new(), 0);
+    for (log, bytes) in recovery::read_logs(copy)? {
+        let mended = log_scan::salvage(&bytes?, next);
+        next = mended.next.unwrap_or(next);
+        if mended.gaps.is_empty() {
+            continue;
+        }
+        let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        gaps.extend(mended.gaps.into_iter().map(|gap| LogGap {
+            log: name.clone(),
+            at: gap.at as u64,
+            bytes: gap.bytes as u64,
+            reason: gap.reason,
+            is_followed: gap.is_followed,
+        }));
+        fs::write(log, mended.log)?;
+    }
+    Ok(gaps)
+}
+
+/// Options by which as much as possible is opened. Numbers of batches that are left out are missing
+/// in the logs.
 fn tolerant() -> Options {
     let mut options = Options::default();
     options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
