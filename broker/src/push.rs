@@ -133,8 +133,8 @@ pub struct Push {
     contact: String,
     file: PathBuf,
     subscribers: Mutex<Subscribers>,
-    /// Held by whoever writes the file, so that the newest state is the last one written.
-    keeping: tokio::sync::Mutex<()>,
+    /// Held by whoever changes them, so that no change is lost to another one.
+    changing: tokio::sync::Mutex<()>,
     letters: Mutex<VecDeque<Letter>>,
     waiting_max: usize,
     has_letter: Notify,
@@ -160,7 +160,7 @@ impl Push {
             contact,
             file: data_dir.join(subscribers::FILE),
             subscribers: Mutex::new(subscribers),
-            keeping: tokio::sync::Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
             letters: Mutex::default(),
             waiting_max,
             has_letter: Notify::new(),
@@ -187,13 +187,10 @@ impl Push {
     /// [`SubscribeError`]; it is not told then.
     pub async fn subscribe(&self, subscriber: Subscriber) -> Result<(), SubscribeError> {
         self.courier.addresses(&subscriber.endpoint).await?;
-        let max = {
-            let mut subscribers = self.subscribers.lock();
-            if subscribers.add(subscriber) { None } else { Some(subscribers.max()) }
-        };
-        match max {
-            Some(max) => Err(SubscribeError::Full { max }),
-            None => self.keep().await.map_err(SubscribeError::NotKept),
+        let added = self.change(|subscribers| subscribers.add(subscriber)).await;
+        match added.map_err(SubscribeError::NotKept)? {
+            true => Ok(()),
+            false => Err(SubscribeError::Full { max: self.subscribers.lock().max() }),
         }
     }
 
@@ -249,12 +246,18 @@ impl Push {
         ]
     }
 
-    /// Put those who are told into the file.
-    async fn keep(&self) -> io::Result<()> {
-        let _keeping = self.keeping.lock().await;
-        let (path, text) = (self.file.clone(), self.subscribers.lock().to_json().to_string());
+    /// Change who is told, first in the file. Gives what `change` says: whether there is a change.
+    async fn change(&self, change: impl FnOnce(&mut Subscribers) -> bool) -> io::Result<bool> {
+        let _changing = self.changing.lock().await;
+        let mut subscribers = self.subscribers.lock().clone();
+        if !change(&mut subscribers) {
+            return Ok(false);
+        }
+        let (path, text) = (self.file.clone(), subscribers.to_json().to_string());
         let kept = tokio::task::spawn_blocking(move || private_file::write(&path, &text));
-        kept.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+        kept.await.unwrap_or_else(|error| Err(io::Error::other(error)))?;
+        *self.subscribers.lock() = subscribers;
+        Ok(true)
     }
 
     /// The next letter for somebody who still wants it.
@@ -284,8 +287,7 @@ impl Push {
             Err(error @ CourierError::Gone(_)) => {
                 self.counts.gone.add(1);
                 tracing::info!(service = endpoint.host(), %error, "a push subscription is over");
-                let is_new = self.subscribers.lock().remove(&subscriber);
-                if is_new && let Err(error) = self.keep().await {
+                if let Err(error) = self.change(|all| all.remove(&subscriber)).await {
                     tracing::warn!(%error, "the end of a push subscription was not kept");
                 }
             }
@@ -417,5 +419,15 @@ mod tests {
         let after = push(folder.path(), 10);
         assert_eq!(reading(&after, "push_subscriptions"), 1);
         assert_eq!(after.public_key(), before.public_key());
+    }
+
+    #[tokio::test]
+    async fn whoever_cannot_be_kept_is_not_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let push = push(folder.path(), 10);
+        folder.close().unwrap();
+        let error = push.subscribe(subscriber("a")).await.unwrap_err();
+        assert!(matches!(error, SubscribeError::NotKept(_)), "{error}");
+        assert_eq!(reading(&push, "push_subscriptions"), 0);
     }
 }

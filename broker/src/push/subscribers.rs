@@ -28,7 +28,7 @@ pub struct Subscriber {
 }
 
 /// Everybody who wants to be told.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Subscribers {
     all: Vec<Arc<Subscriber>>,
     max: usize,
