@@ -68,7 +68,7 @@ fn a_table_comes_back_and_everything_else_stays() {
         broker.start_again();
     }
     let mut wire = broker.connect(QUIET);
-    let taken = wire.take("jobs");
+    let taken = wire.take("jobs wait_ms=10000");
     assert_eq!(taken.len(), 1, "the core knows what the store holds");
 }
 
@@ -188,4 +188,49 @@ fn where_the_old_store_cannot_be_read_numbers_go_on_far_beyond_those_of_the_back
     broker.start_again();
     let next = broker.connect(QUIET).submit("jobs", "x");
     assert!(next > old + (1 << 32), "{next}");
+}
+
+/// Whoever held a task before a restore can do nothing to it afterwards, not even once as many others
+/// have held it as before.
+fn nobody_is_taken_for_another(go_back: impl Fn(&mut Broker)) {
+    let Some(mut broker) = broker() else { return };
+    broker.connect(QUIET).submit("jobs attempts=9", "x");
+    back_up(&broker);
+    let mut wire = broker.connect(QUIET);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let [offer] = &wire.take("jobs wait_ms=10000")[..] else { panic!("no task") };
+        held.push(offer.lease());
+        let failed = wire.ask(format!("TASK FAIL f {} retry_after_ms=0 0\r\n\r\n", offer.lease()));
+        assert!(failed.starts_with("OK"), "{failed}");
+    }
+    let [offer] = &wire.take("jobs wait_ms=10000")[..] else { panic!("no task") };
+    held.push(offer.lease());
+    go_back(&mut broker);
+    let mut wire = broker.connect(QUIET);
+    for _ in 0..held.len() {
+        let [offer] = &wire.take("jobs wait_ms=10000")[..] else { panic!("no task") };
+        for old in &held {
+            let answer = wire.ask(format!("TASK COMPLETE c {old} 0\r\n\r\n"));
+            assert!(answer.starts_with("ERR c stale_generation"), "{old}: {answer}");
+        }
+        let failed = wire.ask(format!("TASK FAIL f {} retry_after_ms=0 0\r\n\r\n", offer.lease()));
+        assert!(failed.starts_with("OK"), "{failed}");
+    }
+}
+
+#[test]
+fn a_task_that_comes_back_does_not_belong_to_whoever_had_it() {
+    nobody_is_taken_for_another(|broker| {
+        restore(broker, "/api/admin/restore/task_queue");
+    });
+    let stopped = |broker: &mut Broker, table: &[&str]| {
+        broker.terminate();
+        let data = broker.folder().join("data");
+        let folder = data.to_str().expect("a path of text");
+        broker.run_well(&[&["backup", "restore", "latest", "--data-dir", folder], table].concat());
+        broker.start_again();
+    };
+    nobody_is_taken_for_another(|broker| stopped(broker, &[]));
+    nobody_is_taken_for_another(|broker| stopped(broker, &["--table", "task_queue"]));
 }

@@ -28,7 +28,7 @@ use super::{Expired, Reader, Store, StoreError, Upkeep, WriteGate};
 use crate::core::command::{Message, MessageId, TaskId};
 use crate::core::record::{BodyKind, Record, Shelf, TaskRow};
 
-pub use self::graft::{counters, graft, raise_counters};
+pub use self::graft::{counters, graft, raise_counters, raise_generations};
 pub use self::salvage::salvage;
 pub use self::upkeep::{audit, audit_closed, note_synced};
 

@@ -88,6 +88,10 @@ pub fn restore(
             .and_then(|()| transplant(&backup, tables, &beside, go_on))
             .and_then(|()| Ok(rocks::counters(&from.join(STORE))?))
             .and_then(|counters| Ok(rocks::raise_counters(&beside, counters)?))
+            .and_then(|()| match tables.contains(&Table::TaskQueue) {
+                true => Ok(rocks::raise_generations(&beside, Some(&store))?),
+                false => Ok(()),
+            })
             .map(|()| false),
     };
     let copied = copied.and_then(|skipped| {
@@ -152,8 +156,8 @@ fn copy(backup: &Path, to: &Path, go_on: GoOn<'_>) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Raise the counters of `new` to those of `old`, or so far that it makes no difference. Gives
-/// whether they had to be guessed.
+/// Raise the counters of `new`, and the generations of its tasks, beyond those of `old`, or so far that
+/// it makes no difference. Gives whether they had to be guessed.
 fn raise(old: &Path, new: &Path) -> Result<bool, BackupError> {
     // A folder that was made for the lock has nothing to be read.
     let is_empty = fs::read_dir(old).is_ok_and(|mut entries| entries.next().is_none());
@@ -165,6 +169,7 @@ fn raise(old: &Path, new: &Path) -> Result<bool, BackupError> {
         Err(_) => (rocks::counters(new)?.far_beyond(), true),
     };
     rocks::raise_counters(new, least)?;
+    rocks::raise_generations(new, (!is_guessed).then_some(old))?;
     Ok(is_guessed)
 }
 

@@ -8,8 +8,8 @@ use rocksdb::{DB, WriteBatch};
 use super::upkeep::open_to_read;
 use super::{BATCH_BYTES, Cache, Table};
 use super::{IteratorMode, RocksStore, family, open_error, record, table_options, write_error};
-use crate::core::command::{Epoch, MessageId, TaskId};
-use crate::core::record::Record;
+use crate::core::command::{Epoch, Generation, MessageId, TaskId};
+use crate::core::record::{Record, TaskRow};
 use crate::store::{Counters, Store, StoreError};
 
 /// Put the tables of the store in `from` in place of those of the store in `to`. Nobody has either
@@ -104,6 +104,60 @@ pub fn raise_counters(folder: &Path, least: Counters) -> Result<(), StoreError> 
         Record::MessageIdBound(MessageId(raised.message)),
     ])?;
     store.sync()?;
+    store.close();
+    Ok(())
+}
+
+/// By how much the generation of a task is raised if nobody can tell how far it was. 2^16: more than
+/// anybody gives out the same task.
+const GENERATIONS_SKIPPED: u64 = 1 << 16;
+
+/// Rows that are written at once.
+const ROWS_AT_ONCE: usize = 1_000;
+
+/// See to it that whoever worked on a task by the store in `replaced` can do nothing to the same one
+/// in `folder`, where it is as it was before: its generation goes on behind the one it had. `None` if
+/// that cannot be read. Nobody has either store open.
+///
+/// # Errors
+/// [`StoreError`] if the store in `folder` cannot be read or written.
+pub fn raise_generations(folder: &Path, replaced: Option<&Path>) -> Result<(), StoreError> {
+    let replaced = replaced.and_then(|replaced| open_to_read(replaced).ok());
+    let newest = |row: &TaskRow| {
+        let (db, there) = replaced.as_ref()?;
+        let key = record::row_key(row.task);
+        let tables = Table::OF_ROWS.into_iter().filter(|table| there.contains(table));
+        let mut rows = tables.filter_map(|table| {
+            let value = db.get_cf(family(db, table), &key).ok()??;
+            record::decode_row(table, &key, &value).ok()
+        });
+        rows.next().map(|row| row.generation)
+    };
+    let mut store = RocksStore::open(folder)?;
+    for table in [Table::TaskQueue, Table::TaskDeadLetter] {
+        let db = Arc::clone(&store.db);
+        let mut raised = Vec::new();
+        for entry in db.iterator_cf(family(&db, table), IteratorMode::Start) {
+            let (key, value) = entry.map_err(|error| open_error(folder, &error))?;
+            // One that is damaged is left to the start, which sets it aside.
+            let Ok(mut row) = record::decode_row(table, &key, &value) else { continue };
+            let known = newest(&row);
+            if known == Some(row.generation) {
+                continue;
+            }
+            let next = known.map(|known| known.0.saturating_add(1));
+            let far = row.generation.0.saturating_add(GENERATIONS_SKIPPED);
+            row.generation = Generation(next.unwrap_or(far).max(row.generation.0));
+            raised.push(Record::Task(Box::new(row)));
+            if raised.len() >= ROWS_AT_ONCE {
+                store.append(&raised)?;
+                store.sync()?;
+                raised.clear();
+            }
+        }
+        store.append(&raised)?;
+        store.sync()?;
+    }
     store.close();
     Ok(())
 }
