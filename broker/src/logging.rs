@@ -91,7 +91,9 @@ pub fn start(format: Option<Format>, level: &str) -> Result<Log, LogLevelError> 
             let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
             lines.with_ansi(colour).boxed()
         }
-        Format::Json => lines.event_format(line::Json).boxed(),
+        Format::Json => {
+            lines.event_format(line::Json).fmt_fields(fmt::format::JsonFields::new()).boxed()
+        }
     };
     let flood = Flood::default();
     tracing_subscriber::registry().with(filter).with(flood.clone()).with(lines).init();

@@ -99,3 +99,31 @@ fn what_happens_is_told_in_the_lines_of_the_hub() {
     let all = lines(&broker).into_iter().map(|line| line["message"].clone()).collect::<Vec<_>>();
     assert_eq!(submits(&all), 1, "only while they are asked for");
 }
+
+#[test]
+fn a_request_has_a_number_on_its_lines_and_in_its_answer() {
+    if oracle::skips("it numbers no requests") {
+        return;
+    }
+    let broker = Broker::start(Options::default());
+    let level = json!({"level": "debug"}).to_string();
+    broker.http_put("/api/admin/log-level", &(broker.bearer() + JSON), &level);
+    let brought = |number: &str| {
+        let answer = broker.http_get("/api/channels/nope", &format!("x-request-id: {number}\r\n"));
+        let found = answer.head.lines().find_map(|line| line.strip_prefix("x-request-id: "));
+        (answer.status, found.expect("a number").to_owned())
+    };
+    assert_eq!(brought("order-7"), (404, "order-7".to_owned()));
+    for bad in ["", "a b", "a\"b", &"x".repeat(65)] {
+        let (_, made) = brought(bad);
+        assert!(made.len() == 16 && made.bytes().all(|c| c.is_ascii_hexdigit()), "{bad}: {made}");
+    }
+    let of_order =
+        |line: &Value| line["message"] == "answered" && line["metadata"]["request_id"] == "order-7";
+    let line = until(|| lines(&broker).into_iter().find(of_order)).expect("its line");
+    let metadata = &line["metadata"];
+    assert_eq!(
+        (&metadata["method"], &metadata["route"], &metadata["status"]),
+        (&json!("GET"), &json!("/api/channels/{id}"), &json!(404))
+    );
+}

@@ -37,6 +37,7 @@ mod post_body;
 mod push;
 mod query;
 mod quotas;
+mod request_id;
 mod restore;
 mod routed;
 mod routes;
@@ -54,7 +55,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 
 use crate::board::Health;
 use crate::commit::Figures;
@@ -187,6 +188,7 @@ fn routes<D: DurableCalls>(state: HttpState<D>) -> Router {
         .route_layer(from_fn_with_state(state.clone(), limits::count_address))
         .fallback(handlers::not_found)
         .method_not_allowed_fallback(handlers::not_found)
+        .layer(from_fn(request_id::number))
         .with_state(state)
 }
 

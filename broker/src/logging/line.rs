@@ -9,7 +9,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::telemetry;
@@ -37,13 +37,16 @@ where
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let mut fields = Fields::default();
+        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            fields.put_span(span.extensions().get::<FormattedFields<N>>());
+        }
         event.record(&mut fields);
         let mut metadata = fields.0;
         let message = match metadata.remove(telemetry::FIELD) {
@@ -74,9 +77,20 @@ struct Fields(Map<String, Value>);
 
 impl Fields {
     fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        let is_secret = SECRETS.contains(&field.name());
-        let value = if is_secret { "[REDACTED]".into() } else { value.into() };
-        self.0.insert(field.name().to_owned(), value);
+        self.put_named(field.name(), value.into());
+    }
+
+    fn put_named(&mut self, name: &str, value: Value) {
+        let is_secret = SECRETS.contains(&name);
+        let value = if is_secret { "[REDACTED]".into() } else { value };
+        self.0.insert(name.to_owned(), value);
+    }
+
+    /// What a line belongs to, such as a request; kept as a JSON object ([`super::start`]).
+    fn put_span<N>(&mut self, fields: Option<&FormattedFields<N>>) {
+        let fields = fields.and_then(|fields| serde_json::from_str(fields.as_str()).ok());
+        let fields: Map<String, Value> = fields.unwrap_or_default();
+        fields.into_iter().for_each(|(name, value)| self.put_named(&name, value));
     }
 }
 
@@ -112,6 +126,7 @@ mod tests {
     use std::sync::Arc;
 
     use parking_lot::Mutex;
+    use tracing_subscriber::fmt::format::JsonFields;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
@@ -134,8 +149,10 @@ mod tests {
     fn lines(log: impl FnOnce()) -> Vec<Value> {
         let (lines, writer) = (Lines::default(), Lines::default());
         let shared = Lines(Arc::clone(&lines.0));
-        let layer =
-            tracing_subscriber::fmt::layer().event_format(Json).with_writer(move || shared.clone());
+        let layer = tracing_subscriber::fmt::layer()
+            .event_format(Json)
+            .fmt_fields(JsonFields::new())
+            .with_writer(move || shared.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         drop(writer);
         let bytes = lines.0.lock().clone();
@@ -158,6 +175,23 @@ mod tests {
         assert_eq!(metadata["odd"], "Some(1)");
         assert_eq!(metadata["part"], 0.5);
         assert!(metadata["line"].is_u64() && metadata["module"].is_string(), "{line}");
+    }
+
+    #[test]
+    fn a_line_says_what_it_belongs_to() {
+        let lines = lines(|| {
+            let agent = Some("a\"b\n");
+            let outer = tracing::info_span!("request", request_id = %"1f", agent_id = agent);
+            let _outer = outer.enter();
+            let _inner = tracing::info_span!("inner", token = "a9f3", part = 2).entered();
+            tracing::info!(part = 3, "hello");
+        });
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        let metadata = &line["metadata"];
+        assert_eq!(metadata["request_id"], "1f");
+        assert_eq!(metadata["agent_id"], "a\"b\n");
+        assert_eq!(metadata["part"], 3, "the line itself knows best");
+        assert_eq!(metadata["token"], "[REDACTED]");
     }
 
     #[test]

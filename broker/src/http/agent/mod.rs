@@ -35,13 +35,14 @@ use futures_util::SinkExt;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{Instrument as _, debug};
 
 use super::error::FieldError;
 use super::form::Form;
 use super::handlers::unix_ms;
 use super::messages::ask;
 use super::serve::Held;
-use super::{DurableCalls, HttpError, HttpState, channels, limits};
+use super::{DurableCalls, HttpError, HttpState, channels, limits, request_id};
 use crate::core::command::{
     Action as LeaseAction, Command, Generation, LeaseOp, MessageCommand, MessageReply, Name, News,
     Push, Rejection, Reply, SessionId, TaskId,
@@ -144,7 +145,10 @@ impl<D: DurableCalls> AgentSocket<D> {
                     last_frame = Instant::now();
                     next_ping = last_frame + PING_AFTER;
                     match frame {
-                        Some(Ok(frame)) => self.handle(frame).await,
+                        Some(Ok(frame)) => {
+                            let span = request_id::of_message(self.agent.as_ref());
+                            self.handle(frame).instrument(span).await
+                        }
                         Some(Err(_)) | None => Err(End::Gone),
                     }
                 }
@@ -285,6 +289,8 @@ impl<D: DurableCalls> AgentSocket<D> {
         self.violations += 1;
         let agent = self.agent.as_ref().map(Name::as_str);
         self.state.mistakes.note(agent, kind, errors.len(), unix_ms());
+        let first = errors.first().map(|error| error.detail.as_str());
+        debug!(kind, wrong = errors.len(), first, "a frame is not accepted");
         if self.violations >= VIOLATIONS_MAX {
             self.state.mistakes.note_cut_off(agent, unix_ms());
             if let Some(agent) = &self.agent {
