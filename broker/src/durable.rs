@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use self::audience::{Audience, Change, Watch};
 pub use self::audience::{Heard, PushTo};
@@ -46,6 +46,7 @@ pub struct Durable {
     waiting: Arc<Waiting>,
     lookout: Arc<Lookout>,
     keyring: Arc<Keyring>,
+    settings: Arc<watch::Sender<u64>>,
 }
 
 /// Who gets the answer to a request.
@@ -187,10 +188,12 @@ impl Durable {
     ) -> Result<Durable, StoreError> {
         let waiting = Arc::new(Waiting::default());
         let (lookout, keyring) = (Arc::new(Lookout::default()), Arc::new(Keyring::default()));
+        let settings = Arc::new(watch::Sender::new(0));
         let doors = |router| Doors {
             waiting: Arc::clone(&waiting),
             lookout: Arc::clone(&lookout),
             keyring: Arc::clone(&keyring),
+            settings: Arc::clone(&settings),
             answered: Vec::new(),
             dispatch: Dispatch::new(router),
         };
@@ -210,7 +213,7 @@ impl Durable {
             }
             None => upkeep::Handle::idle(),
         };
-        Ok(Durable { commit, reads, upkeep, waiting, lookout, keyring })
+        Ok(Durable { commit, reads, upkeep, waiting, lookout, keyring, settings })
     }
 
     /// When the newest backup was made, if there is one.
@@ -356,6 +359,12 @@ impl Durable {
         &self.lookout
     }
 
+    /// Changes whenever a shared setting was set and is durable. How often that was, since the start.
+    #[must_use]
+    pub fn settings(&self) -> watch::Receiver<u64> {
+        self.settings.subscribe()
+    }
+
     /// Whose token it is.
     #[must_use]
     pub fn keyring(&self) -> &Arc<Keyring> {
@@ -399,6 +408,7 @@ struct Doors {
     waiting: Arc<Waiting>,
     lookout: Arc<Lookout>,
     keyring: Arc<Keyring>,
+    settings: Arc<watch::Sender<u64>>,
     /// Connections that were answered since the last flush.
     answered: Vec<Arc<Outlet>>,
     dispatch: Dispatch,
@@ -477,6 +487,7 @@ impl Voice for Doors {
         if self.dispatch.is_wanted(&subject) {
             self.dispatch.announce(&subject, view::setting(view).to_string().as_bytes());
         }
+        self.settings.send_modify(|times| *times += 1);
     }
 
     fn event(&mut self, event: TaskEvent) {

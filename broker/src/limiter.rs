@@ -313,20 +313,27 @@ impl Limiter {
     }
 
     /// Have these quotas in place of those configured, unless nobody is limited at all. Everybody
-    /// begins anew.
+    /// begins anew if that changes anything.
     pub fn set_defaults(&mut self, own: BTreeMap<Action, Quota>) {
         if self.configured.is_empty() {
             return;
         }
-        self.defaults.clone_from(&self.configured);
-        self.defaults.extend(own);
-        self.buckets.clear();
+        let mut defaults = self.configured.clone();
+        defaults.extend(own);
+        if defaults != self.defaults {
+            self.defaults = defaults;
+            self.buckets.clear();
+        }
     }
 
-    /// Allow these something else. Everybody begins anew.
+    /// Allow these something else. Those for whom that changes anything begin anew.
     pub fn set_overrides(&mut self, overrides: BTreeMap<String, BTreeMap<Tier, Quota>>) {
-        self.overrides = overrides;
-        self.buckets.clear();
+        let before = std::mem::replace(&mut self.overrides, overrides);
+        let is_same = |subject: &Subject| {
+            let key = subject.key();
+            before.get(&key) == self.overrides.get(&key)
+        };
+        self.buckets.retain(|(subject, ..), _| is_same(subject));
     }
 
     /// Limit these never.

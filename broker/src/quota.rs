@@ -228,7 +228,7 @@ pub fn is_request(command: &Command) -> bool {
 
 /// All identities.
 #[derive(Debug)]
-pub struct Accounts(Mutex<Book>);
+pub struct Accounts(Mutex<Book>, tokio::sync::Mutex<()>);
 
 #[derive(Debug)]
 struct Book {
@@ -256,11 +256,17 @@ impl Book {
 }
 
 impl Accounts {
+    /// Held by whoever sets quotas, or reads what is set, until that is taken over: what was read first
+    /// must not be taken over last.
+    pub async fn changing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.1.lock().await
+    }
+
     /// Whoever has nothing of their own may have and do that much.
     #[must_use]
     pub fn new(defaults: Quota) -> Accounts {
         let (own, accounts) = (BTreeMap::new(), HashMap::new());
-        Accounts(Mutex::new(Book { defaults, own, accounts }))
+        Accounts(Mutex::new(Book { defaults, own, accounts }), tokio::sync::Mutex::default())
     }
 
     /// What is allowed to whoever has nothing of their own.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use crate::board::Levels;
 use crate::core::command::{Command, ConfigCommand, Name, Reply, UpkeepCommand, UpkeepReply};
@@ -14,16 +14,11 @@ use crate::durable::Durable;
 use crate::logging::{LeftOut, Log};
 use crate::routing::{Dispatch, EVENT_PREFIX};
 use crate::session::Context;
+use crate::translate::setting::{ALERT_THRESHOLDS, QUOTAS};
 use crate::translate::{alert, quota};
 
-/// The setting that the thresholds of alerts are kept under.
-pub const ALERT_THRESHOLDS: &str = "alert_thresholds";
-
-/// The one that quotas of single identities are kept under.
-pub const QUOTAS: &str = "quotas";
-
 const SAMPLE_EVERY: Duration = Duration::from_secs(60);
-/// How soon a change of what is set is noticed.
+/// What is set is looked at again, in case it could not be read before.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Checks are not closer together, and not further apart.
 const CHECK_EVERY_MIN: Duration = Duration::from_millis(100);
@@ -34,8 +29,10 @@ pub async fn go(context: Arc<Context>, log: Log) {
     let durable = &context.durable;
     let mut dispatch = Dispatch::new(Arc::clone(&context.router));
     let mut complained = Value::Null;
+    let mut settings = durable.settings();
     let (mut sampled, mut checked) = (Instant::now(), Instant::now());
     loop {
+        let changing = context.accounts.changing().await;
         let set = setting(durable, QUOTAS).await;
         match quota::own(&set, context.accounts.defaults()) {
             Ok(own) => context.accounts.set_own(own),
@@ -46,11 +43,14 @@ pub async fn go(context: Arc<Context>, log: Log) {
             }
             Err(_) => {}
         }
+        drop(changing);
         let thresholds = alert::thresholds(&setting(durable, ALERT_THRESHOLDS).await);
         let interval = Duration::from_millis(thresholds.check_interval_ms);
         let check_at = checked + interval.clamp(CHECK_EVERY_MIN, CHECK_EVERY_MAX);
         let sample_at = sampled + SAMPLE_EVERY;
-        sleep_until(check_at.min(sample_at).min(Instant::now() + LOOK_EVERY)).await;
+        let look_at = check_at.min(sample_at).min(Instant::now() + LOOK_EVERY);
+        // Whatever ends it: a change that came before the settings were read counts twice.
+        let _ = timeout_at(look_at, settings.changed()).await;
         let now = Instant::now();
         if now >= sample_at {
             sampled = now;

@@ -260,6 +260,7 @@ async fn serve(
     let rounds = tokio::spawn(rounds::go(Arc::clone(&context), log.clone()));
 
     if let Some(path) = &config.ports_file {
+    let rates = tokio::spawn(http::follow_rate_limits(http_state.clone(), durable.settings()));
         ports_file::write(path, &addresses)
             .map_err(|source| ServeError::PortsFile { path: path.clone(), source })?;
     }
@@ -320,6 +321,10 @@ async fn serve(
     registry.all().iter().for_each(|outlet| outlet.close());
     if let Some(errand) = errand {
         let config = config.clone();
+    rates.abort();
+    if let Some(recording) = recording {
+        recording.abort();
+    }
         let run = move || errand.run(&config, clock::unix_ms());
         // A panic has ended the process already.
         let _ = tokio::task::spawn_blocking(run).await;

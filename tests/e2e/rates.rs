@@ -1,7 +1,7 @@
 //! How often agents may ask over HTTP, with the numbers that a broker has by itself. What a
 //! WebSocket says of it is in `interop/python/rates.py`.
 
-use agentcom_tests::{Answer, Broker, Options, oracle};
+use agentcom_tests::{Answer, Broker, Options, oracle, until};
 use serde_json::{Value, json};
 
 use crate::http::{JSON, register};
@@ -179,4 +179,46 @@ fn what_everybody_may_do_is_set_while_it_runs_and_kept() {
     // Nothing is set any more, and what is configured counts.
     put(&broker, &json!({})).expect(200, &json!({"status": "updated", "defaults": {}}));
     assert_eq!([submit(&broker), submit(&broker)], [201, 201]);
+}
+
+#[test]
+fn what_is_set_from_the_command_line_counts_at_once() {
+    let Some(broker) = broker() else { return };
+    let ann = register(&broker, "ann").0;
+    let submit = || {
+        let headers = ann.clone() + JSON;
+        broker.http_post("/api/tasks", &headers, r#"{"description":"x"}"#).status
+    };
+    let set = |key: &str, value: &str| broker.run(&["config", "set", key, value]);
+    let none = r#"{"task_submit":{"capacity":0,"refill_rate_per_min":0}}"#;
+    let said = set("rate_limit_defaults", none);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (Some(0), "rate_limit_defaults is set, version 1\n")
+    );
+    assert!(until(|| (submit() == 429).then_some(())).is_some(), "it does not count");
+    assert_eq!(set("rate_limit_whitelist", r#"["ann"]"#).code, Some(0));
+    assert!(until(|| (submit() == 201).then_some(())).is_some(), "it does not count");
+
+    for (key, value, words) in [
+        ("rate_limit_defaults", r#"{"task_submits":{}}"#, "there are light, "),
+        ("rate_limit_defaults", "7", "must be an object"),
+        ("rate_limit_overrides", r#"{"ann":{}}"#, "at least one tier"),
+        ("rate_limit_whitelist", r#"{"ann":1}"#, "a list of strings"),
+        ("rate_limit_whitelist", "ann", "JSON"),
+        ("quotas", r#"{"ann":{}}"#, "is no identity"),
+        ("quotas", r#"{"agent:ann":{"messages":"x"}}"#, "messages"),
+    ] {
+        let said = set(key, value);
+        assert_eq!(said.code, Some(1), "{key} {value}: {said:?}");
+        assert!(said.err.contains(words), "{key} {value}: {said:?}");
+    }
+    let shown = broker.run_well(&["config", "get", "rate_limit_whitelist"]);
+    assert_eq!(shown, "[\"ann\"]\n");
+    let listed = broker.run_well(&["config", "ls"]);
+    assert!(listed.lines().count() == 3 && listed.contains("rate_limit_defaults"), "{listed}");
+    let old = broker.run(&["config", "set", "motd", "x", "--version", "4"]);
+    assert!(old.code == Some(1) && old.err.contains("version"), "{old:?}");
+    let unset = broker.run(&["config", "get", "motd"]);
+    assert!(unset.code == Some(1) && unset.err.contains("never set"), "{unset:?}");
 }

@@ -5,6 +5,7 @@
 
 mod backup;
 mod body;
+mod config;
 mod connect;
 mod dead;
 mod doctor;
@@ -65,6 +66,9 @@ pub(crate) enum Command {
     /// The tables that everything is kept in
     #[command(subcommand)]
     Store(store::Command),
+    /// The settings that all share, and what the broker goes by: limits, quotas, alerts
+    #[command(subcommand)]
+    Config(config::Command),
     /// Look for what is in the way of a broker, running or not, and say what to do; nothing changes
     Doctor(Box<ServeArgs>),
     /// Bring what another hub has
@@ -91,6 +95,7 @@ pub(crate) async fn run(command: Command, common: Common) -> ExitCode {
         Command::Worker(arguments) => worker::run(arguments, &common, &output).await,
         Command::Backup(command) => backup::run(command, &common, &output).await,
         Command::Store(command) => store::run(command, &common, &output).await,
+        Command::Config(command) => config::run(command, &common, &output).await,
         Command::Doctor(arguments) => doctor::run(&arguments, &output),
         Command::Import(command) => import::run(command, &common, &output).await,
         Command::Ping(arguments) => ping::run(arguments, &common, &output).await,

@@ -13,8 +13,8 @@ use super::{DurableCalls, HttpError, HttpState};
 use crate::board::rules::Thresholds;
 use crate::core::command::{Command, ConfigCommand, Name, Reply};
 use crate::core::limits::{MAILBOX_KEEP_MS, MAILBOX_TTL_MS};
-use crate::rounds::ALERT_THRESHOLDS;
 use crate::translate::alert;
+use crate::translate::setting::ALERT_THRESHOLDS;
 
 const HEARTBEAT_INTERVAL_MS: &str = "heartbeat_interval_ms";
 const DEFAULT_REPO: &str = "default_repo";

@@ -32,7 +32,7 @@ pub(super) enum HttpError {
         tier: &'static str,
     },
     /// A setting that makes no sense: the word for programs, and the sentence.
-    Setting(&'static str, &'static str),
+    Setting(&'static str, String),
     /// A WebSocket that a page of somebody else asks for.
     OtherOrigin,
     /// No alert of this name is active.

@@ -11,6 +11,8 @@ use axum::http::{Extensions, Method, StatusCode};
 use axum::response::Response;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+use tracing::warn;
 
 use super::body::CallerBody;
 use super::caller::Caller;
@@ -18,17 +20,18 @@ use super::error::reply;
 use super::handlers::unix_ms;
 use super::{DurableCalls, HttpError, HttpState, config};
 use crate::limiter::{Action, Limiter, Quota, Subject, Tier, Transport, Usage, Verdict};
+use crate::translate::rates;
+use crate::translate::setting::{RATE_DEFAULTS, RATE_OVERRIDES, RATE_WHITELIST};
 
-const OVERRIDES: &str = "rate_limit_overrides";
-const WHITELIST: &str = "rate_limit_whitelist";
-const DEFAULTS: &str = "rate_limit_defaults";
 /// Whoever is shown one by one on a dashboard.
 const SHOWN_MAX: usize = 1_000;
 const OFFENDERS: usize = 3;
 
-/// The limits that all connections share.
+/// The limits that all connections share; and what is held by whoever changes a setting, or takes
+/// over what is set: two changes of one must not overwrite each other, nor what was read first be
+/// taken over last.
 #[derive(Debug)]
-pub struct RateLimits(Mutex<Limiter>);
+pub struct RateLimits(Mutex<Limiter>, tokio::sync::Mutex<()>);
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +79,7 @@ impl RateLimits {
     /// RateLimits with these quotas.
     #[must_use]
     pub fn new(quotas: BTreeMap<Action, Quota>) -> RateLimits {
-        RateLimits(Mutex::new(Limiter::new(quotas)))
+        RateLimits(Mutex::new(Limiter::new(quotas)), tokio::sync::Mutex::default())
     }
 
     /// Somebody does something.
@@ -181,43 +184,34 @@ fn shown(usage: &Usage, exempt: &BTreeSet<String>) -> Value {
     })
 }
 
-/// Take over what was set before the start.
+/// Take over what is set.
 ///
 /// # Errors
 /// [`HttpError`] if the settings cannot be had.
 pub(super) async fn load<D: DurableCalls>(state: &HttpState<D>) -> Result<(), HttpError> {
-    let overrides = config::get(state, OVERRIDES).await?.unwrap_or_default();
-    let whitelist = config::get(state, WHITELIST).await?.unwrap_or_default();
-    let defaults = config::get(state, DEFAULTS).await?.unwrap_or_default();
+    let _changing = state.limits.1.lock().await;
+    let overrides = config::get(state, RATE_OVERRIDES).await?.unwrap_or_default();
+    let whitelist = config::get(state, RATE_WHITELIST).await?.unwrap_or_default();
+    let defaults = config::get(state, RATE_DEFAULTS).await?.unwrap_or_default();
     let mut limiter = state.limits.0.lock();
-    limiter.set_defaults(defaults_of(&defaults));
-    limiter.set_overrides(overrides_of(&overrides));
-    limiter.set_exempt(names_of(&whitelist).collect());
+    for (setting, outcome) in [
+        (RATE_DEFAULTS, rates::defaults(&defaults).map(|own| limiter.set_defaults(own))),
+        (RATE_OVERRIDES, rates::overrides(&overrides).map(|own| limiter.set_overrides(own))),
+        (RATE_WHITELIST, rates::whitelist(&whitelist).map(|all| limiter.set_exempt(all))),
+    ] {
+        if let Err(sentence) = outcome {
+            warn!(setting, %sentence, "a shared setting makes no sense; what it said before counts");
+        }
+    }
     Ok(())
 }
 
-fn overrides_of(stored: &Value) -> BTreeMap<String, BTreeMap<Tier, Quota>> {
-    let agents = stored.as_object().into_iter().flatten();
-    let tiers = |agent: &Value| -> BTreeMap<Tier, Quota> {
-        let found =
-            Tier::ALL.into_iter().filter_map(|tier| Some((tier, agent.get(tier.as_str())?)));
-        found.filter_map(|(tier, quota)| Some((tier, quota_of(quota)?))).collect()
-    };
-    agents.map(|(agent, set)| (agent.clone(), tiers(set))).collect()
-}
-
-fn defaults_of(stored: &Value) -> BTreeMap<Action, Quota> {
-    let actions = stored.as_object().into_iter().flatten();
-    actions.filter_map(|(name, quota)| Some((Action::parse(name)?, quota_of(quota)?))).collect()
-}
-
-fn quota_of(value: &Value) -> Option<Quota> {
-    let number = |key: &str| value.get(key).and_then(Value::as_f64).filter(|number| *number >= 0.0);
-    Some(Quota { capacity: number("capacity")?, per_minute: number("refill_rate_per_min")? })
-}
-
-fn names_of(stored: &Value) -> impl Iterator<Item = String> {
-    stored.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned)
+/// Take over what is set whenever something is, for ever: over these routes, or by any other door.
+pub async fn follow<D: DurableCalls>(state: HttpState<D>, mut set: watch::Receiver<u64>) {
+    while set.changed().await.is_ok() {
+        // What cannot be read now is read after the next change.
+        let _ = load(&state).await;
+    }
 }
 
 /// `GET /api/admin/rate-limits`
@@ -260,23 +254,12 @@ pub(super) async fn set_defaults<D: DurableCalls>(
     CallerBody(caller, fields): CallerBody,
 ) -> Result<Response, HttpError> {
     caller.admin()?;
-    for (name, quota) in &fields {
-        if Action::parse(name).is_none() {
-            return Err(HttpError::Setting(
-                "invalid_defaults",
-                "there are light, normal, heavy, message, task_submit, channel_publish, mailbox_poll, channel_create, ws_message and onboard",
-            ));
-        }
-        if quota_of(quota).is_none() {
-            return Err(HttpError::Setting(
-                "invalid_defaults",
-                "each must have numeric 'capacity' and 'refill_rate_per_min'",
-            ));
-        }
-    }
     let defaults = Value::Object(fields);
-    config::set(&state, DEFAULTS, &defaults).await?;
-    state.limits.0.lock().set_defaults(defaults_of(&defaults));
+    let own = rates::defaults(&defaults);
+    let own = own.map_err(|detail| HttpError::Setting("invalid_defaults", detail))?;
+    let _changing = state.limits.1.lock().await;
+    config::set(&state, RATE_DEFAULTS, &defaults).await?;
+    state.limits.0.lock().set_defaults(own);
     Ok(reply(StatusCode::OK, &json!({"status": "updated", "defaults": defaults})))
 }
 
@@ -288,24 +271,10 @@ pub(super) async fn set<D: DurableCalls>(
 ) -> Result<Response, HttpError> {
     caller.admin()?;
     let Path(agent) = id.map_err(|_| HttpError::NotFound)?;
-    let given = Tier::ALL.into_iter().filter_map(|tier| Some((tier, fields.get(tier.as_str())?)));
-    let given: Vec<(Tier, &Value)> = given.collect();
-    if given.is_empty() {
-        return Err(HttpError::Setting(
-            "invalid_overrides",
-            "at least one tier (light, normal, heavy) must be specified",
-        ));
-    }
-    if given.iter().any(|(_, quota)| quota_of(quota).is_none()) {
-        return Err(HttpError::Setting(
-            "invalid_overrides",
-            "each tier must have numeric 'capacity' and 'refill_rate_per_min'",
-        ));
-    }
-    let mut own = Map::new();
-    for (tier, quota) in given {
-        own.insert(tier.as_str().to_owned(), quota.clone());
-    }
+    let tiers = rates::tiers(&fields);
+    let tiers = tiers.map_err(|detail| HttpError::Setting("invalid_overrides", detail))?;
+    let own = tiers.keys().map(|tier| (tier.as_str().to_owned(), fields[tier.as_str()].clone()));
+    let own: Map<String, Value> = own.collect();
     change_overrides(&state, |all| drop(all.insert(agent.clone(), Value::Object(own)))).await?;
     let body = json!({"status": "updated", "agent_id": agent, "overrides": fields});
     Ok(reply(StatusCode::OK, &body))
@@ -327,12 +296,15 @@ async fn change_overrides<D: DurableCalls>(
     state: &HttpState<D>,
     change: impl FnOnce(&mut Map<String, Value>),
 ) -> Result<(), HttpError> {
-    let stored = config::get(state, OVERRIDES).await?;
+    let _changing = state.limits.1.lock().await;
+    let stored = config::get(state, RATE_OVERRIDES).await?;
     let mut all = stored.and_then(|stored| stored.as_object().cloned()).unwrap_or_default();
     change(&mut all);
     let all = Value::Object(all);
-    config::set(state, OVERRIDES, &all).await?;
-    state.limits.0.lock().set_overrides(overrides_of(&all));
+    config::set(state, RATE_OVERRIDES, &all).await?;
+    if let Ok(overrides) = rates::overrides(&all) {
+        state.limits.0.lock().set_overrides(overrides);
+    }
     Ok(())
 }
 
@@ -352,13 +324,8 @@ pub(super) async fn set_whitelist<D: DurableCalls>(
     CallerBody(caller, fields): CallerBody,
 ) -> Result<Response, HttpError> {
     caller.admin()?;
-    let ids = fields.get("agent_ids").filter(|ids| !ids.is_null());
-    let is_list = |ids: &Value| ids.as_array().is_some_and(|ids| ids.iter().all(Value::is_string));
-    if ids.is_some_and(|ids| !is_list(ids)) {
-        let detail = "agent_ids must be a list of strings";
-        return Err(HttpError::Setting("invalid_whitelist", detail));
-    }
-    let names: BTreeSet<String> = ids.into_iter().flat_map(names_of).collect();
+    let names = rates::whitelist(fields.get("agent_ids").unwrap_or(&Value::Null));
+    let names = names.map_err(|detail| HttpError::Setting("invalid_whitelist", detail))?;
     change_whitelist(&state, |all| all.clone_from(&names)).await?;
     Ok(reply(StatusCode::OK, &json!({"status": "updated", "whitelist": names})))
 }
@@ -370,8 +337,8 @@ pub(super) async fn add_to_whitelist<D: DurableCalls>(
 ) -> Result<Response, HttpError> {
     caller.admin()?;
     let id = fields.get("agent_id").and_then(Value::as_str).filter(|id| !id.is_empty());
-    let detail = "agent_id must be a non-empty string";
-    let id = id.ok_or(HttpError::Setting("invalid_agent_id", detail))?.to_owned();
+    let detail = || "agent_id must be a non-empty string".to_owned();
+    let id = id.ok_or_else(|| HttpError::Setting("invalid_agent_id", detail()))?.to_owned();
     change_whitelist(&state, |all| {
         all.insert(id.clone());
     })
@@ -398,10 +365,11 @@ async fn change_whitelist<D: DurableCalls>(
     state: &HttpState<D>,
     change: impl FnOnce(&mut BTreeSet<String>),
 ) -> Result<(), HttpError> {
-    let stored = config::get(state, WHITELIST).await?.unwrap_or_default();
-    let mut all: BTreeSet<String> = names_of(&stored).collect();
+    let _changing = state.limits.1.lock().await;
+    let stored = config::get(state, RATE_WHITELIST).await?.unwrap_or_default();
+    let mut all = rates::whitelist(&stored).unwrap_or_default();
     change(&mut all);
-    config::set(state, WHITELIST, &json!(all)).await?;
+    config::set(state, RATE_WHITELIST, &json!(all)).await?;
     state.limits.0.lock().set_exempt(all);
     Ok(())
 }

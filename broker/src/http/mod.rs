@@ -71,7 +71,7 @@ use crate::quota::Accounts;
 
 pub use agent::{Cooldowns, Mistakes};
 pub use dashboard::Snapshots;
-pub use limits::RateLimits;
+pub use limits::{RateLimits, follow as follow_rate_limits};
 pub use routed::Routed;
 pub use serve::serve;
 

@@ -10,8 +10,8 @@ use super::body::CallerBody;
 use super::caller::Caller;
 use super::error::{FieldError, reply};
 use super::{DurableCalls, HttpError, HttpState, config};
-use crate::rounds::QUOTAS;
 use crate::translate::quota;
+use crate::translate::setting::QUOTAS;
 
 /// Identities that are shown one by one.
 const SHOWN_MAX: usize = 1_000;
@@ -50,6 +50,7 @@ pub(super) async fn set<D: DurableCalls>(
         HttpError::Invalid(errors.into_iter().map(error).collect())
     };
     let own = quota::own(&wanted, state.accounts.defaults()).map_err(wrong)?;
+    let _changing = state.accounts.changing().await;
     config::set(&state, QUOTAS, &wanted).await?;
     state.accounts.set_own(own);
     Ok(reply(StatusCode::OK, &json!({"status": "updated", "quotas": wanted})))

@@ -25,7 +25,9 @@ mod park;
 mod placement;
 mod queue;
 pub mod quota;
+pub mod rates;
 mod schedule;
+pub mod setting;
 mod submit;
 mod talk;
 mod task;
@@ -38,7 +40,7 @@ mod worker;
 use std::borrow::Cow;
 
 pub use self::command::{Asked, Asker, TaskNames};
-use crate::core::command::NameError;
+use crate::core::command::{Name, NameError};
 use crate::core::cron::CronError;
 
 /// A value that a door cannot translate. Says which one, what was found and what is allowed.
@@ -85,6 +87,14 @@ pub enum Invalid {
         found: String,
         /// The names that there are.
         allowed: String,
+    },
+    /// A shared setting that the broker goes by would not be understood.
+    #[error("{key} would make no sense: {sentence}")]
+    Setting {
+        /// Which.
+        key: Name,
+        /// What is allowed.
+        sentence: String,
     },
     /// No times that come again.
     #[error("cron {error}")]

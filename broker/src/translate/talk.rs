@@ -11,7 +11,7 @@ use super::message::{
     DESCRIPTION_CHARS_MAX, HISTORY_LIMIT, HISTORY_LIMIT_MAX, PAYLOAD_BYTES_MAX, REPLY_TO_CHARS_MAX,
     label,
 };
-use super::{Invalid, message};
+use super::{Invalid, message, setting};
 use crate::core::command::{
     Command, ConfigCommand, Destination, HistoryQuery, MessageCommand, MessageId, MessageKind,
     Name, NewChannel, Post, ThreadPart, channel_name,
@@ -69,11 +69,11 @@ pub(super) fn command(
 pub(super) fn config(verb: Verb, fields: Fields<'_>) -> Result<Command, Invalid> {
     Ok(Command::Config(match verb {
         Verb::ConfigGet => ConfigCommand::Get { key: fields.needed_name("key")? },
-        Verb::ConfigSet => ConfigCommand::Set {
-            key: fields.needed_name("key")?,
-            value: fields.body("value")?,
-            version: fields.number("version", Range::ID)?,
-        },
+        Verb::ConfigSet => {
+            let (key, value) = (fields.needed_name("key")?, fields.body("value")?);
+            setting::check(&key, &value)?;
+            ConfigCommand::Set { key, value, version: fields.number("version", Range::ID)? }
+        }
         _ => ConfigCommand::List,
     }))
 }
