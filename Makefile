@@ -31,7 +31,7 @@ SOAK_SECONDS ?= 600
 SOAK_FIRST ?= $(shell date +%s)000
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fix deps interop-deps bench bench-micro fuzz soak clean
+.PHONY: help run build test test-otlp check fix deps interop-deps bench bench-micro fuzz soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,10 @@ build: deps ## Build the broker and its tools (release)
 test: build ## Run every test
 	$(MAKE) interop-deps
 	cargo test --release --workspace $(ARGS)
+
+test-otlp: deps ## Run the tests of the feature otlp (builds RocksDB once more)
+	cargo clippy --release -p agentcom-broker --features otlp --all-targets -- -D warnings
+	cargo test --release -p agentcom-broker --features otlp --lib --test otlp -- traces of_a_trace
 
 check: deps ## Check format and lints; writes nothing
 	cargo fmt --all --check

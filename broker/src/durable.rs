@@ -490,6 +490,14 @@ impl Voice for Doors {
         self.settings.send_modify(|times| *times += 1);
     }
 
+    fn follows_headers(&self) -> bool {
+        self.lookout.is_trailed()
+    }
+
+    fn headers(&mut self, task: TaskId, headers: &Arc<[u8]>) {
+        self.lookout.note_headers(task, headers);
+    }
+
     fn event(&mut self, event: TaskEvent) {
         let subject = subject_of(event.state);
         if self.dispatch.is_wanted(subject) {

@@ -44,5 +44,6 @@ pub mod tally;
 pub mod telemetry;
 pub mod testing;
 pub mod token;
+pub mod traces;
 pub mod translate;
 pub mod upkeep;

@@ -15,6 +15,7 @@ use crate::ports_file::Ports;
 use crate::push::Push;
 use crate::routing::Subscription;
 use crate::session::Context;
+use crate::traces::Traces;
 
 /// What a door for operators asks.
 pub trait Monitoring: Send + Sync {
@@ -53,6 +54,7 @@ pub struct Monitor {
     ports: Ports,
     connections_max: usize,
     push: Arc<Push>,
+    traces: Arc<Traces>,
     /// That of the workers.
     clock: Clock,
     started_ms: u64,
@@ -66,11 +68,11 @@ impl Monitor {
         registry: Arc<Registry>,
         ports: Ports,
         connections_max: usize,
-        push: Arc<Push>,
+        (push, traces): (Arc<Push>, Arc<Traces>),
         clock: Clock,
     ) -> Monitor {
         let started_ms = clock.now().wall_ms;
-        Monitor { context, registry, ports, connections_max, push, clock, started_ms }
+        Monitor { context, registry, ports, connections_max, push, traces, clock, started_ms }
     }
 
     fn connection(&self, outlet: &Outlet, now: Tick, wall_ms: u64) -> Value {
@@ -118,6 +120,7 @@ impl Monitoring for Monitor {
         let (context, registry) = (&self.context, &self.registry);
         let mut readings = readings(context, registry);
         readings.extend(self.push.readings());
+        readings.extend(self.traces.readings());
         context.metrics.to_text(&readings, &times(context))
     }
 

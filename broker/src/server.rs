@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::banner::Banner;
 use crate::commit::{Health, clock};
@@ -38,6 +39,9 @@ use crate::routing::Router;
 use crate::session::{Auth, Context, LameDuck, Timeouts};
 use crate::store::StoreError;
 use crate::store::rocks::RocksStore;
+use crate::traces::Traces;
+#[cfg(feature = "otlp")]
+use crate::traces::{self, Batches, otlp::Exporter};
 use crate::upkeep;
 use agentcom_protocol::{Extension, Limits, ServerInfo, binary};
 
@@ -50,6 +54,9 @@ pub enum ServeError {
     /// Web push could not begin.
     #[error(transparent)]
     Push(#[from] PushError),
+    /// Spans cannot be sent where the configuration says.
+    #[error("`traces.otlp_endpoint` cannot be used: {0}")]
+    Traces(String),
     /// The store could not be opened or is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -219,12 +226,13 @@ async fn serve(
     let listener = Listener::new(tcp, Arc::clone(&registry), connections_max);
     let (stop_http, http_stops) = watch::channel(false);
     let (errands, mut handed_in) = mpsc::channel(1);
+    let traces = Arc::new(Traces::default());
     let monitor = Monitor::new(
         Arc::clone(&context),
         Arc::clone(&registry),
         addresses,
         connections_max,
-        Arc::clone(&push),
+        (Arc::clone(&push), Arc::clone(&traces)),
         clock,
     );
     let http_state = HttpState {
@@ -252,15 +260,16 @@ async fn serve(
         errands,
         settings: HttpSettings::from(config),
     };
+    let rates = tokio::spawn(http::follow_rate_limits(http_state.clone(), durable.settings()));
     let sights = durable.lookout().follow_rare();
     let looked_at = http_state.clone();
     let pushing =
         tokio::spawn(push::go(push, sights, async move || http::health(&looked_at).await));
+    let recording = record_traces(config, traces, &durable)?;
     let http_door = tokio::spawn(http::serve(http_socket, http_state, http_stops));
     let rounds = tokio::spawn(rounds::go(Arc::clone(&context), log.clone()));
 
     if let Some(path) = &config.ports_file {
-    let rates = tokio::spawn(http::follow_rate_limits(http_state.clone(), durable.settings()));
         ports_file::write(path, &addresses)
             .map_err(|source| ServeError::PortsFile { path: path.clone(), source })?;
     }
@@ -312,6 +321,10 @@ async fn serve(
     tracing::info!(again = errand.is_some(), "stopping");
     rounds.abort();
     pushing.abort();
+    rates.abort();
+    if let Some(recording) = recording {
+        recording.abort();
+    }
     let _ = stop_http.send(true);
     let stopping = durable.clone();
     let stopped = tokio::task::spawn_blocking(move || stopping.stop());
@@ -321,10 +334,6 @@ async fn serve(
     registry.all().iter().for_each(|outlet| outlet.close());
     if let Some(errand) = errand {
         let config = config.clone();
-    rates.abort();
-    if let Some(recording) = recording {
-        recording.abort();
-    }
         let run = move || errand.run(&config, clock::unix_ms());
         // A panic has ended the process already.
         let _ = tokio::task::spawn_blocking(run).await;
@@ -491,4 +500,35 @@ impl DurableCalls for Durable {
     fn leave(&self, session: SessionId) {
         Durable::leave(self, session);
     }
+}
+/// Spans of tasks go to the collector that the configuration names, if it does.
+#[cfg(feature = "otlp")]
+fn record_traces(
+    config: &Config,
+    traces: Arc<Traces>,
+    durable: &Durable,
+) -> Result<Option<JoinHandle<()>>, ServeError> {
+    let Some(endpoint) = &config.traces.otlp_endpoint else { return Ok(None) };
+    let exporter = Exporter::new(endpoint.spans(), config.traces.timeout);
+    let exporter = exporter.map_err(|error| ServeError::Traces(error.to_string()))?;
+    let batches = Batches { spans_max: config.traces.batch_max, gather: traces::GATHER };
+    let trails = durable.lookout().follow_trails();
+    let durable = durable.clone();
+    let headers = async move |task| match durable.call(Command::Show { task }).await {
+        Ok(Reply::Task(view)) => view.headers,
+        // It was forgotten meanwhile.
+        _ => None,
+    };
+    let export = async move |spans| exporter.send(spans).await;
+    Ok(Some(tokio::spawn(traces::go(traces, batches, trails, headers, export))))
+}
+
+/// Without OTLP the configuration cannot name a collector.
+#[cfg(not(feature = "otlp"))]
+fn record_traces(
+    _: &Config,
+    _: Arc<Traces>,
+    _: &Durable,
+) -> Result<Option<JoinHandle<()>>, ServeError> {
+    Ok(None)
 }

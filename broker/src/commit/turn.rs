@@ -59,6 +59,14 @@ pub trait Voice: Send {
     fn configured(&mut self, view: &ConfigView) {
         let _ = view;
     }
+    /// Whether anybody wants to hear of headers.
+    fn follows_headers(&self) -> bool {
+        false
+    }
+    /// The headers of a task that is new, or was edited; said before anything else of that.
+    fn headers(&mut self, task: TaskId, headers: &Arc<[u8]>) {
+        let _ = (task, headers);
+    }
     /// A token is valid from now on; said of all of them before anything else, too.
     fn token_issued(&mut self, digest: TokenDigest, agent: Name) {
         let _ = (digest, agent);
@@ -346,6 +354,13 @@ impl<S: Store, O: Voice> Committer<S, O> {
     }
 
     fn release(&mut self) {
+        if self.voice.follows_headers() {
+            for record in &self.batch.records {
+                if let Record::Body { task, kind: BodyKind::Headers, bytes } = record {
+                    self.voice.headers(*task, bytes);
+                }
+            }
+        }
         let mut releases = std::mem::take(&mut self.batch.releases);
         for effect in releases.drain(..) {
             match effect {

@@ -65,6 +65,14 @@ pub(super) fn contradictions(
         );
         contradict(key, sentence);
     }
+    if cfg!(not(feature = "otlp")) && config.traces.otlp_endpoint.is_some() {
+        let key = "traces.otlp_endpoint";
+        let sentence = format!(
+            "`{key}` is set, but this broker was built without OTLP; build it with \
+             `cargo build --release --features otlp`, or leave `{key}` out"
+        );
+        contradict(key, sentence);
+    }
     faults
 }
 

@@ -25,6 +25,7 @@ mod rates;
 mod setting;
 mod tasks;
 mod timeouts;
+mod traces;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub use quotas::Quotas;
 pub use rates::Rates;
 pub use tasks::Tasks;
 pub use timeouts::Timeouts;
+pub use traces::Traces;
 pub use upkeep::{Backup, Compaction, Disk, TimeOfDay};
 
 use setting::{Raw, Setting, settings};
@@ -89,6 +91,8 @@ settings! {
             disk: Disk,
             /// `[push]`
             push: Push,
+            /// `[traces]`
+            traces: Traces,
         }
     }
 }
@@ -100,7 +104,7 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 /// The tables that a file may have.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "limits",
     "timeouts",
     "tasks",
@@ -112,6 +116,7 @@ const SECTIONS: [&str; 11] = [
     "compaction",
     "disk",
     "push",
+    "traces",
 ];
 
 /// Variables of the hub, and what they set.
@@ -255,6 +260,7 @@ fn all() -> impl Iterator<Item = &'static Setting> + Clone {
         Compaction::SETTINGS,
         Disk::SETTINGS,
         Push::SETTINGS,
+        Traces::SETTINGS,
     ]
     .into_iter()
     .flatten()
