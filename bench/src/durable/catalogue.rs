@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::backlog;
-use super::backup;
+use super::chore::{self, Chore};
 use super::churn;
 use super::crew::{Course, Size};
 use super::goal::{Goal, Measure};
@@ -27,8 +27,8 @@ pub enum Work {
     Backlog,
     /// Tasks that come and go for a long time.
     Churn,
-    /// Cycles while backups are made and while none are.
-    BesideBackup,
+    /// Cycles while a chore is done and while it is not.
+    Beside(Chore),
 }
 
 /// One row of the table.
@@ -75,7 +75,7 @@ impl Scenario {
             }
             Work::Backlog => backlog::run(&mut server, language, plan)?,
             Work::Churn => churn::run(&server, language, plan)?,
-            Work::BesideBackup => backup::run(&server, language, plan)?,
+            Work::Beside(chore) => chore::run(chore, &server, language, plan)?,
         };
         Ok((server.version().to_owned(), figures))
     }
@@ -127,6 +127,9 @@ const fn at_most(figure: &'static str, now: f64, end: f64) -> Goal {
 const SUBMIT_RATE: &str = steady::SUBMITS.rate;
 const CYCLE_RATE: &str = steady::CYCLES.rate;
 const CYCLE_CPU: &str = steady::CYCLES.cpu;
+
+/// Microseconds. 50 ms: nobody who waits for a task notices.
+const P99_US_MAX: f64 = 50_000.0;
 
 /// 130 B and the payload.
 const DISK_MAX: f64 = 130.0 + backlog::BODY_BYTES as f64;
@@ -235,9 +238,17 @@ pub const CATALOGUE: &[Scenario] = &[
     Scenario {
         name: "cycle-backup",
         about: "submit, take, complete, 64 B, 16 workers, while a backup is made of tasks that wait",
-        work: Work::BesideBackup,
+        work: Work::Beside(Chore::Backup),
         peers: &[Peer::AgentCom],
-        goals: &[],
+        goals: &[at_most(chore::P99_BESIDE, P99_US_MAX, P99_US_MAX)],
+        rounds_max: 3,
+    },
+    Scenario {
+        name: "cycle-compact",
+        about: "submit, take, complete, 64 B, 16 workers, while all tables are compacted",
+        work: Work::Beside(Chore::Compaction),
+        peers: &[Peer::AgentCom],
+        goals: &[at_most(chore::P99_BESIDE, P99_US_MAX, P99_US_MAX)],
         rounds_max: 3,
     },
 ];

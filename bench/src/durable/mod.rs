@@ -3,7 +3,7 @@
 //! ```text
 //!  catalogue      the rows of the table: what, against whom, and how much is wanted (goal)
 //!     |
-//!     +--> steady, backlog, churn, backup  carry out one row against one server
+//!     +--> steady, backlog, churn, chore  carry out one row against one server
 //!     |        |
 //!     |        +--> crew                connections that keep tasks on their way
 //!     |               |
@@ -18,7 +18,7 @@ pub mod goal;
 pub mod peer;
 
 pub mod backlog;
-pub mod backup;
+pub mod chore;
 pub mod churn;
 pub mod steady;
 

@@ -1,5 +1,5 @@
-//! What a backup costs those who go on working meanwhile: cycles beside very many tasks that wait,
-//! in turns while a backup of them is made and while none is.
+//! What a backup or a compaction costs those who go on working meanwhile: cycles beside very many
+//! tasks that wait, in turns while it is done and while it is not.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -14,19 +14,35 @@ use crate::figure::{Figure, quantile};
 use crate::scenario::Plan;
 use crate::server::Server;
 
-/// Backups that are made.
-const BACKUPS: u32 = 5;
-/// Between two looks whether it is made.
+/// How often it is done.
+const TIMES: u32 = 5;
+/// Between two looks whether it is done.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// 99th of 100 cycles, while no backup is made and while one is.
-pub const P99_ALONE: &str = "cycle p99 with no backup, us";
-/// The same while one is made.
-pub const P99_BESIDE: &str = "cycle p99 beside a backup, us";
+/// 99th of 100 cycles while it is done, in microseconds.
+pub const P99_BESIDE: &str = "cycle p99 beside it, us";
 
-/// Fill the server, and let 16 workers go on while backups are made.
-pub fn run(server: &Server, language: Language, plan: &Plan) -> Result<Vec<Figure>> {
-    ensure!(language == Language::AgentCom, "only our broker makes backups");
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chore {
+    /// A backup is made, and read back.
+    Backup,
+    /// All tables are compacted.
+    Compaction,
+}
+
+impl Chore {
+    fn request(self) -> &'static [u8] {
+        match self {
+            Chore::Backup => b"BACKUP CREATE b\r\n",
+            Chore::Compaction => b"STORE COMPACT b\r\n",
+        }
+    }
+}
+
+/// Fill the server, and let 16 workers go on while it does its chores.
+pub fn run(chore: Chore, server: &Server, language: Language, plan: &Plan) -> Result<Vec<Figure>> {
+    ensure!(language == Language::AgentCom, "only our broker has such chores");
     fill(server, language, plan.tasks)?;
     await_rest(server)?;
     let mut crew = Crew::open(server.address(), language, WORKERS, Course::Cycle, BODY_BYTES)?;
@@ -35,9 +51,9 @@ pub fn run(server: &Server, language: Language, plan: &Plan) -> Result<Vec<Figur
     crew.run_for(plan.warmup)?;
     crew.take_latencies();
     let (mut alone, mut beside, mut took) = (Vec::new(), Vec::new(), Duration::ZERO);
-    for _ in 0..BACKUPS {
+    for _ in 0..TIMES {
         let started = Instant::now();
-        operator.begin_backup()?;
+        operator.begin(chore)?;
         while !operator.has_answer()? {
             crew.run_for(LOOK)?;
         }
@@ -55,17 +71,17 @@ pub fn run(server: &Server, language: Language, plan: &Plan) -> Result<Vec<Figur
     };
     let ([p50_alone, p50_beside], [p99_alone, p99_beside]) = (at(0.5)?, at(0.99)?);
     Ok(vec![
-        Figure::cost(P99_ALONE, p99_alone),
+        Figure::cost("cycle p99 without it, us", p99_alone),
         Figure::cost(P99_BESIDE, p99_beside),
-        Figure::cost("cycle median with no backup, us", p50_alone),
-        Figure::cost("cycle median beside a backup, us", p50_beside),
-        Figure::gain("cycles/s with no backup", rates[0]),
-        Figure::gain("cycles/s beside a backup", rates[1]),
-        Figure::cost("a backup beside the cycles, s", seconds / f64::from(BACKUPS)),
+        Figure::cost("cycle median without it, us", p50_alone),
+        Figure::cost("cycle median beside it, us", p50_beside),
+        Figure::gain("cycles/s without it", rates[0]),
+        Figure::gain("cycles/s beside it", rates[1]),
+        Figure::cost("how long it takes beside the cycles, s", seconds / f64::from(TIMES)),
     ])
 }
 
-/// Somebody who asks for backups.
+/// Somebody who asks for chores.
 struct Operator {
     socket: TcpStream,
     answer: Vec<u8>,
@@ -80,12 +96,12 @@ impl Operator {
         Ok(operator)
     }
 
-    fn begin_backup(&mut self) -> Result<()> {
+    fn begin(&mut self, chore: Chore) -> Result<()> {
         self.answer.clear();
-        Ok(self.socket.write_all(b"BACKUP CREATE b\r\n")?)
+        Ok(self.socket.write_all(chore.request())?)
     }
 
-    /// Whether the backup is made.
+    /// Whether it is done.
     fn has_answer(&mut self) -> Result<bool> {
         let mut bytes = [0; 4096];
         match self.socket.read(&mut bytes) {
@@ -100,7 +116,7 @@ impl Operator {
             self.socket.write_all(b"PONG\r\n")?;
         }
         let declined = text.lines().find(|line| line.starts_with("ERR b"));
-        ensure!(declined.is_none(), "no backup: {declined:?}");
+        ensure!(declined.is_none(), "it is not done: {declined:?}");
         Ok(text.lines().any(|line| line.starts_with("OK b")))
     }
 }
