@@ -26,4 +26,5 @@ mod settings;
 mod talk;
 mod tasks;
 mod trace;
+mod validation;
 mod wire;

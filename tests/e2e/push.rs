@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use agentcom_tests::{Broker, Options, QUIET, oracle, until};
+use agentcom_tests::{Broker, Options, QUIET, Socket, oracle, until};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
@@ -184,30 +184,6 @@ fn set_thresholds(broker: &mut Broker, thresholds: &Value) {
     broker.start_again();
 }
 
-/// An agent that comes by WebSocket and goes again.
-fn come_and_go(broker: &Broker, agent: &str) {
-    let (_, token) = register(broker, agent);
-    let mut stream = TcpStream::connect(broker.http().expect("an address")).expect("connect");
-    stream.set_read_timeout(Some(DEADLINE)).expect("set the read timeout");
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-        Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
-    write!(stream, "GET /ws HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n").expect("send");
-    let identify = json!({"type": "identify", "agent_id": agent, "token": token}).to_string();
-    // A text frame of at most 125 bytes, masked with zeros.
-    let size = u8::try_from(identify.len()).expect("a short frame");
-    assert!(size <= 125, "{identify}");
-    let mut frame = vec![0x81, 0x80 | size, 0, 0, 0, 0];
-    frame.extend(identify.as_bytes());
-    stream.write_all(&frame).expect("send");
-    let mut answer = Vec::new();
-    while !String::from_utf8_lossy(&answer).contains("\"identified\"") {
-        let mut bytes = [0; 1_024];
-        let read = stream.read(&mut bytes).expect("an answer");
-        assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
-        answer.extend_from_slice(&bytes[..read]);
-    }
-}
-
 #[test]
 fn an_alert_reaches_the_browser_sealed_and_signed_and_ends_a_subscription_that_is_over() {
     if oracle::skips("it has no web push") {
@@ -268,7 +244,7 @@ fn a_subscription_outlives_the_broker_and_hears_of_an_agent_that_left() {
     // No alert comes between.
     set_thresholds(&mut broker, &json!({"check_interval_ms": 3_600_000}));
     assert_eq!(public_key(&broker), key);
-    come_and_go(&broker, "ann");
+    drop(Socket::identify(&broker, "ann", &register(&broker, "ann").1));
     let note = browser.open(&service.expect().body);
     assert_eq!(
         (&note["title"], &note["body"]),
@@ -299,7 +275,7 @@ fn a_service_that_declines_is_asked_again_with_the_next_message_and_not_followed
     set_thresholds(&mut broker, &json!({"check_interval_ms": 3_600_000}));
     subscribe(&broker, &service, "/a");
     for (agent, failed) in [("ann", 1), ("bob", 2)] {
-        come_and_go(&broker, agent);
+        drop(Socket::identify(&broker, agent, &register(&broker, agent).1));
         service.expect();
         await_metric(&broker, &format!("agentcom_push_failed_total {failed}"));
     }

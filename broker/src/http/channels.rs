@@ -15,7 +15,7 @@ use super::{DurableCalls, HttpError, HttpState};
 use crate::core::command::{
     ChannelView, Destination, MessageCommand, MessageReply, Name, NewChannel, channel_name,
 };
-use crate::translate::message::{self, DESCRIPTION_CHARS_MAX, HISTORY_LIMIT};
+use crate::translate::message::{self, HISTORY_LIMIT};
 
 /// Longest spelling of a new channel, in characters.
 const SPELLING_CHARS_MAX: usize = 256;
@@ -49,7 +49,7 @@ pub(super) async fn create<D: DurableCalls>(
         let detail = "must have 1 to 64 letters, digits, '-' or '_'".to_owned();
         form.refuse("name", "invalid_value", detail, Some(excerpt(spelling)));
     }
-    let description = form.text("description", DESCRIPTION_CHARS_MAX).unwrap_or_default().into();
+    let description = form.text_of("description", message::description).unwrap_or_default();
     form.finish()?;
     let (Some(spelling), Some(name)) = (spelling, name) else {
         unreachable!("what is no name was refused")

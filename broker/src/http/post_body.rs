@@ -1,10 +1,10 @@
 //! A message in a body or a frame: field by field to a [`Post`], or every mistake at once.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::form::{Form, excerpt, too_long};
 use crate::core::command::{Destination, MessageKind, Name, Post};
-use crate::translate::message::{BROADCAST, PAYLOAD_BYTES_MAX, REPLY_TO_CHARS_MAX, label};
+use crate::translate::message::{self, BROADCAST, Payload, TooLong};
 
 impl<'a> Form<'a> {
     /// The message in the body; `kind` is the name of the field that says what it is for. Give
@@ -16,7 +16,7 @@ impl<'a> Form<'a> {
             None => self.to(),
         };
         let kind = self.kind(kind);
-        let reply_to = self.text("reply_to", REPLY_TO_CHARS_MAX);
+        let reply_to = self.text_of("reply_to", message::reply_to);
         if !self.is_clean() {
             return None;
         }
@@ -25,23 +25,21 @@ impl<'a> Form<'a> {
             from,
             to: to?,
             kind: kind?,
-            label: label(payload),
-            payload: Value::Object(payload.clone()).to_string().into_bytes().into(),
-            reply_to: reply_to.map(Into::into),
+            label: payload.label,
+            payload: payload.json,
+            reply_to,
         })
     }
 
-    fn payload(&mut self) -> Option<&'a Map<String, Value>> {
+    fn payload(&mut self) -> Option<Payload> {
         match self.field("payload") {
             None => self.required("payload"),
-            Some(Value::Object(payload)) => {
-                let bytes = Value::Object(payload.clone()).to_string().len();
-                if bytes > PAYLOAD_BYTES_MAX {
-                    let detail = too_long(PAYLOAD_BYTES_MAX, "bytes of JSON");
-                    self.refuse("payload", "too_long", detail, None);
+            Some(Value::Object(payload)) => match message::payload(payload.clone()) {
+                Ok(payload) => return Some(payload),
+                Err(TooLong { max, unit, .. }) => {
+                    self.refuse("payload", "too_long", too_long(max, unit), None);
                 }
-                return Some(payload);
-            }
+            },
             Some(other) => self.wrong_type("payload", "object", other),
         }
         None
@@ -81,18 +79,32 @@ impl<'a> Form<'a> {
         None
     }
 
-    /// The text `name` of at most so many characters; `None` if it is absent, or wrong, which was
-    /// noted then.
-    pub(super) fn text(&mut self, name: &str, most: usize) -> Option<&'a str> {
+    /// The text `name`, if `parse` takes it; `None` if it is absent, or wrong, which was noted then.
+    pub(super) fn text_of<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&'a str) -> Result<T, TooLong>,
+    ) -> Option<T> {
         match self.field(name) {
             None => {}
-            Some(Value::String(text)) if text.chars().count() <= most => return Some(text),
-            Some(Value::String(text)) => {
-                self.refuse(name, "too_long", too_long(most, "characters"), Some(excerpt(text)));
-            }
+            Some(Value::String(text)) => match parse(text) {
+                Ok(parsed) => return Some(parsed),
+                Err(TooLong { max, unit, .. }) => {
+                    self.refuse(name, "too_long", too_long(max, unit), Some(excerpt(text)));
+                }
+            },
             Some(other) => self.wrong_type(name, "string", other),
         }
         None
+    }
+
+    /// The text `name` of at most so many characters; `None` if it is absent, or wrong, which was
+    /// noted then.
+    pub(super) fn text(&mut self, name: &str, most: usize) -> Option<&'a str> {
+        self.text_of(name, |text| match text.chars().count() {
+            found if found <= most => Ok(text),
+            found => Err(TooLong { found, max: most, unit: "characters" }),
+        })
     }
 
     /// [`Form::text`] of a field that must be there.

@@ -10,13 +10,13 @@ use crate::core::command::{
 
 /// Largest payload of a message, in bytes of JSON: messages say where things are; they are not
 /// the things.
-pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// Longest reference to another message, in characters: twice what any id of ours has.
-pub const REPLY_TO_CHARS_MAX: usize = 128;
+const REPLY_TO_CHARS_MAX: usize = 128;
 /// Longest text under `channel` in a payload by which the history can be searched, in characters.
 const LABEL_CHARS_MAX: usize = 64;
 /// Longest description of a channel, in characters.
-pub const DESCRIPTION_CHARS_MAX: usize = 4096;
+const DESCRIPTION_CHARS_MAX: usize = 4096;
 /// Messages of a history in one answer, unless another number is asked for.
 pub const HISTORY_LIMIT: u64 = 50;
 /// The same, at most.
@@ -32,11 +32,63 @@ pub fn is_operator(name: &Name) -> bool {
     name.as_str() == OPERATOR
 }
 
-/// The text by which a message can be searched.
-#[must_use]
-pub fn label(payload: &Map<String, Value>) -> Option<Arc<str>> {
-    let label = payload.get("channel").and_then(Value::as_str);
-    label.filter(|label| label.chars().count() <= LABEL_CHARS_MAX).map(Into::into)
+/// Something is longer than it may be. Each door says it in its own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong {
+    /// As long as it is.
+    pub found: usize,
+    /// As long as it may be.
+    pub max: usize,
+    /// What is counted.
+    pub unit: &'static str,
+}
+
+/// What a message carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// JSON.
+    pub json: Arc<[u8]>,
+    /// The text by which the message can be searched.
+    pub label: Option<Arc<str>>,
+}
+
+/// A payload that a message may carry.
+///
+/// # Errors
+/// [`TooLong`]
+pub fn payload(object: Map<String, Value>) -> Result<Payload, TooLong> {
+    let label = object.get("channel").and_then(Value::as_str);
+    let label = label.filter(|label| label.chars().count() <= LABEL_CHARS_MAX).map(Into::into);
+    let json = Value::Object(object).to_string().into_bytes();
+    let (found, max) = (json.len(), PAYLOAD_BYTES_MAX);
+    match found <= max {
+        true => Ok(Payload { json: json.into(), label }),
+        false => Err(TooLong { found, max, unit: "bytes of JSON" }),
+    }
+}
+
+/// A reference to another message, whatever that is called.
+///
+/// # Errors
+/// [`TooLong`]
+pub fn reply_to(text: &str) -> Result<Arc<str>, TooLong> {
+    at_most(REPLY_TO_CHARS_MAX, text)
+}
+
+/// The description of a channel.
+///
+/// # Errors
+/// [`TooLong`]
+pub fn description(text: &str) -> Result<Arc<str>, TooLong> {
+    at_most(DESCRIPTION_CHARS_MAX, text)
+}
+
+fn at_most(max: usize, text: &str) -> Result<Arc<str>, TooLong> {
+    let found = text.chars().count();
+    match found <= max {
+        true => Ok(text.into()),
+        false => Err(TooLong { found, max, unit: "characters" }),
+    }
 }
 
 /// A message.

@@ -7,10 +7,7 @@ use serde_json::{Map, Value};
 
 use super::command::Asker;
 use super::fields::{Fields, Range, wrong};
-use super::message::{
-    DESCRIPTION_CHARS_MAX, HISTORY_LIMIT, HISTORY_LIMIT_MAX, PAYLOAD_BYTES_MAX, REPLY_TO_CHARS_MAX,
-    label,
-};
+use super::message::{HISTORY_LIMIT, HISTORY_LIMIT_MAX, Payload, TooLong};
 use super::{Invalid, message, setting};
 use crate::core::command::{
     Command, ConfigCommand, Destination, HistoryQuery, MessageCommand, MessageId, MessageKind,
@@ -107,8 +104,8 @@ fn post(fields: Fields<'_>, asker: &Asker<'_>) -> Result<Post, Invalid> {
         from,
         to: destination(to)?,
         kind: fields.text("type")?.map_or(Ok(MessageKind::default()), kind)?,
-        label: label(&payload),
-        payload: Value::Object(payload).to_string().into_bytes().into(),
+        label: payload.label,
+        payload: payload.json,
         reply_to: reply_to(fields)?,
     })
 }
@@ -123,7 +120,7 @@ fn destination(to: &str) -> Result<Destination, Invalid> {
 }
 
 /// An object as it is, and anything else as its text.
-fn payload(fields: Fields<'_>) -> Result<Map<String, Value>, Invalid> {
+fn payload(fields: Fields<'_>) -> Result<Payload, Invalid> {
     let object = match fields {
         Fields::Json(map) => map.get("payload").and_then(Value::as_object).cloned(),
         Fields::Words(request) => serde_json::from_slice(request.body).ok(),
@@ -137,12 +134,11 @@ fn payload(fields: Fields<'_>) -> Result<Map<String, Value>, Invalid> {
             Map::from_iter([(TEXT.to_owned(), text.into())])
         }
     };
-    let bytes = Value::Object(payload.clone()).to_string().len();
-    if bytes > PAYLOAD_BYTES_MAX {
-        let found = format!("{bytes} bytes of JSON");
-        return Err(wrong("payload", &found, &format!("up to {PAYLOAD_BYTES_MAX} of them")));
-    }
-    Ok(payload)
+    message::payload(payload).map_err(|error| too_long("payload", error))
+}
+
+fn too_long(field: &'static str, TooLong { found, max, unit }: TooLong) -> Invalid {
+    wrong(field, &format!("{found} {unit}"), &format!("up to {max} of them"))
 }
 
 fn kind(found: &str) -> Result<MessageKind, Invalid> {
@@ -151,12 +147,8 @@ fn kind(found: &str) -> Result<MessageKind, Invalid> {
 }
 
 fn reply_to(fields: Fields<'_>) -> Result<Option<Arc<str>>, Invalid> {
-    match fields.text("reply_to")? {
-        Some(text) if text.chars().count() > REPLY_TO_CHARS_MAX => {
-            Err(wrong("reply_to", text, &format!("up to {REPLY_TO_CHARS_MAX} characters")))
-        }
-        text => Ok(text.map(Into::into)),
-    }
+    let reply_to = fields.text("reply_to")?.map(message::reply_to).transpose();
+    reply_to.map_err(|error| too_long("reply_to", error))
 }
 
 fn message_id(fields: Fields<'_>) -> Result<MessageId, Invalid> {
@@ -205,11 +197,9 @@ fn channel_of(field: &'static str, found: &str) -> Result<Name, Invalid> {
 
 fn description(fields: Fields<'_>) -> Result<Arc<str>, Invalid> {
     let bytes = fields.body("description")?;
-    let allowed = format!("up to {DESCRIPTION_CHARS_MAX} characters of UTF-8");
-    let text = std::str::from_utf8(&bytes).ok();
-    let text = text.filter(|text| text.chars().count() <= DESCRIPTION_CHARS_MAX);
-    let found = || format!("{} bytes", bytes.len());
-    text.map(Into::into).ok_or_else(|| wrong("description", &found(), &allowed))
+    let text = std::str::from_utf8(&bytes);
+    let text = text.map_err(|_| wrong("description", "not UTF-8", "text in UTF-8"))?;
+    message::description(text).map_err(|error| too_long("description", error))
 }
 
 #[cfg(test)]
@@ -277,7 +267,7 @@ mod tests {
         assert_eq!(payload(json!("hi")).unwrap(), r#"{"text":"hi"}"#);
         assert_eq!(payload(json!(null)).unwrap(), r#"{"text":""}"#);
         assert!(payload(json!(["hi"])).is_err());
-        let large = "x".repeat(PAYLOAD_BYTES_MAX - r#"{"text":""}"#.len());
+        let large = "x".repeat(64 * 1024 - r#"{"text":""}"#.len());
         assert!(payload(json!(large)).is_ok());
         assert!(payload(json!(large + "x")).unwrap_err().contains("65537 bytes"));
     }
