@@ -128,7 +128,9 @@ pub(crate) struct Counters {
     pub(crate) leases: AtomicU64,
     pub(crate) queued: [AtomicU64; BANDS_COUNTED],
     pub(crate) waiting: AtomicU64,
-    /// What it takes to append a batch and to sync it.
+    /// What it takes to encode a batch, to write it and to flush it.
+    pub(crate) commit: Histogram,
+    /// What it takes to write it and to flush it.
     pub(crate) sync: Histogram,
 }
 
@@ -201,12 +203,20 @@ impl Durable {
 
     /// How long commits take.
     #[must_use]
-    pub fn times(&self) -> Times<'_> {
-        Times {
-            name: "commit_seconds",
-            meaning: "to append a batch to the log and to sync it",
-            histogram: &self.shared.counters.sync,
-        }
+    pub fn times(&self) -> [Times<'_>; 2] {
+        let counters = &self.shared.counters;
+        [
+            Times {
+                name: "commit_seconds",
+                meaning: "to encode the records of a batch, to write them to the log and to flush it",
+                histogram: &counters.commit,
+            },
+            Times {
+                name: "sync_seconds",
+                meaning: "to write a batch to the log and to flush it",
+                histogram: &counters.sync,
+            },
+        ]
     }
 
     /// Hand in a request. It is answered through the voice, once, unless it is a tick.

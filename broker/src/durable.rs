@@ -225,7 +225,7 @@ impl Durable {
     /// How long things take.
     #[must_use]
     pub fn times(&self) -> Vec<Times<'_>> {
-        let mut times = vec![self.commit.times()];
+        let mut times = Vec::from(self.commit.times());
         times.extend(self.lookout.tally().times());
         times
     }

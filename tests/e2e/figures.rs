@@ -75,7 +75,10 @@ fn what_becomes_of_a_task_is_counted_and_timed() {
     }
     let commits = value(&text, "agentcom_commits_total");
     assert_eq!(value(&text, "agentcom_commit_seconds_count"), commits);
-    assert!(value(&text, "agentcom_commit_seconds_sum") > 0.0);
+    assert_eq!(value(&text, "agentcom_sync_seconds_count"), commits);
+    let [all, disk] =
+        ["commit", "sync"].map(|part| value(&text, &format!("agentcom_{part}_seconds_sum")));
+    assert!(all >= disk && disk > 0.0, "{all} {disk}");
     assert!(value(&text, "agentcom_read_seconds_count") > 0.0);
     assert!(value(&text, "agentcom_disk_free_bytes") > 0.0);
     assert_eq!(value(&text, "agentcom_backup_timestamp_seconds"), 0.0);

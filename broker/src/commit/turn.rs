@@ -345,8 +345,11 @@ impl<S: Store, O: Voice> Committer<S, O> {
         }
         let started = Instant::now();
         self.store.append(&self.batch.records)?;
+        let encoded = Instant::now();
         self.store.sync()?;
-        self.counters.sync.note(started.elapsed());
+        let synced = Instant::now();
+        self.counters.sync.note(synced - encoded);
+        self.counters.commit.note(synced - started);
         self.is_restless = true;
         add(&self.counters.commits, 1);
         add(&self.counters.records, self.batch.records.len() as u64);
