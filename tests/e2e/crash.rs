@@ -6,6 +6,7 @@
 
 mod damage;
 mod doors;
+mod poison;
 mod scene;
 mod writes;
 
