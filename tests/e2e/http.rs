@@ -404,3 +404,45 @@ fn who_is_at_work_is_known_again_after_a_crash() {
     broker.start_again();
     expect(&broker);
 }
+
+#[test]
+fn what_is_small_and_tested_is_the_first_tier() {
+    let Some(broker) = broker() else { return };
+    let submitted = submit(&broker, r#"{"description":"x"}"#).json();
+    let task = submitted["task_id"].as_str().expect("an id").to_owned();
+    let headers = broker.bearer() + JSON;
+    let classify = |task: &str, body: &Value| {
+        broker.http_post(&format!("/api/tasks/{task}/classify"), &headers, &body.to_string())
+    };
+    let small = json!({"lines_added": 15, "lines_deleted": 5, "files_changed": ["a", "b"],
+        "files_added": ["b", "c"], "tests_exist": true});
+    let first = json!({"tier": 1, "reasons": ["small and tested"], "auto_merge_eligible": false});
+    classify(&task, &small).expect(200, &first);
+    classify(&task, &json!({"lines_added": 21})).expect(
+        200,
+        &json!({"tier": 2, "reasons": ["21 lines are changed, 20 count as few",
+            "there are no tests"], "auto_merge_eligible": false}),
+    );
+    for (field, bad) in [
+        ("lines_added", json!("5")),
+        ("lines_deleted", json!(-1)),
+        ("files_changed", json!("a")),
+        ("tests_exist", json!(1)),
+    ] {
+        let answer = classify(&task, &json!({ field: bad }));
+        assert_eq!(answer.status, 400, "{field}: {answer:?}");
+        assert_eq!(answer.json()["errors"][0]["field"], field, "{answer:?}");
+    }
+    assert_eq!(classify("task-0000000000000000", &small).status, 404);
+    let path = format!("/api/tasks/{task}/classify");
+    assert_eq!(broker.http_post(&path, JSON, "{}").status, 401);
+
+    let mut wire = broker.connect(QUIET);
+    for (key, value) in [("risk_tier1_max_lines", "19"), ("risk_auto_merge_tier1", "true")] {
+        let set = wire.ask(format!("CONFIG SET c {key} {}\r\n{value}\r\n", value.len()));
+        assert!(set.starts_with("OK"), "{set}");
+    }
+    assert_eq!(classify(&task, &small).json()["tier"], 2);
+    let smaller = json!({"lines_added": 19, "tests_exist": true});
+    assert_eq!(classify(&task, &smaller).json()["auto_merge_eligible"], true);
+}

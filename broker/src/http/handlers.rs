@@ -76,6 +76,24 @@ pub(super) async fn show_task<D: DurableCalls>(
     }
 }
 
+/// Whether there is such a task, and it was not cancelled.
+///
+/// # Errors
+/// [`HttpError::TaskNotFound`]
+pub(super) async fn existing_task<D: DurableCalls>(
+    state: &HttpState<D>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<(), HttpError> {
+    let (id, task) = named(id)?;
+    match state.durable.call(Command::Show { task }).await {
+        Ok(Reply::Task(view)) if view.state != command::State::Cancelled => Ok(()),
+        Ok(_) | Err(Rejection::NotFound { .. } | Rejection::Gone { .. }) => {
+            Err(HttpError::TaskNotFound(id))
+        }
+        Err(rejection) => Err(rejection.into()),
+    }
+}
+
 /// `POST /api/tasks/:id/retry`: the HTTP spelling of `DEAD REDRIVE`.
 pub(super) async fn retry_task<D: DurableCalls>(
     State(state): State<HttpState<D>>,

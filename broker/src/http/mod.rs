@@ -39,6 +39,7 @@ mod query;
 mod quotas;
 mod request_id;
 mod restore;
+mod risk;
 mod routed;
 mod routes;
 mod schemas;

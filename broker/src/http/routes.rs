@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, on};
 use super::schemas::Field;
 use super::{
     DurableCalls, HttpState, agent, alerts, channels, commands, config, dashboard, figures,
-    handlers, limits, log_level, messages, monitor, openapi, push, quotas, restore, schemas,
+    handlers, limits, log_level, messages, monitor, openapi, push, quotas, restore, risk, schemas,
     task_list, tokens, upkeep,
 };
 
@@ -362,6 +362,11 @@ pub(super) fn table<D: DurableCalls>() -> Table<D> {
         .get("/api/tasks/{id}", handlers::show_task, token("A task"))
         .post("/api/tasks/{id}/retry", handlers::retry_task, token("Try a dead letter again"))
         .post("/api/tasks/{id}/cancel", handlers::cancel_task, token("Call a task off"))
+        .post(
+            "/api/tasks/{id}/classify",
+            risk::classify,
+            token("How risky what came of a task looks").takes_any(),
+        )
         .get("/api/analytics/summary", figures::summary, public("What the agents did lately"))
         .get("/api/analytics/agents", figures::agents, public("What each agent did lately"))
         .get(
