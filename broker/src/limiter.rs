@@ -12,9 +12,6 @@ use hashbrown::HashMap;
 use crate::board::Hour;
 use crate::core::command::Name;
 
-/// Buckets that are remembered. 100,000: 10 MB. Beyond, those are forgotten that are full again,
-/// then those that were used longest ago.
-const BUCKETS_MAX: usize = 100_000;
 /// A bucket warns when less than one part in so many is left.
 const WARN_BELOW: u64 = 5;
 /// Said to wait if nothing is ever filled in.
@@ -133,6 +130,7 @@ pub struct Usage {
 pub struct Limiter {
     /// As configured; empty if nobody is limited at all.
     configured: BTreeMap<Action, Quota>,
+    buckets_max: usize,
     defaults: BTreeMap<Action, Quota>,
     overrides: BTreeMap<String, BTreeMap<Tier, Quota>>,
     exempt: BTreeSet<String>,
@@ -285,13 +283,19 @@ fn units(amount: f64, each: u64) -> u64 {
 }
 
 impl Limiter {
-    /// A limiter with these quotas; what has none is not limited.
+    /// A limiter with these quotas; what has none is not limited. `buckets_max` buckets are remembered.
     #[must_use]
-    pub fn new(defaults: BTreeMap<Action, Quota>) -> Limiter {
+    pub fn new(defaults: BTreeMap<Action, Quota>, buckets_max: usize) -> Limiter {
         let (overrides, exempt) = Default::default();
         let (buckets, violations) = Default::default();
         let configured = defaults.clone();
-        Limiter { configured, defaults, overrides, exempt, buckets, violations }
+        Limiter { configured, defaults, buckets_max, overrides, exempt, buckets, violations }
+    }
+
+    /// Buckets that are remembered now.
+    #[must_use]
+    pub fn buckets(&self) -> usize {
+        self.buckets.len()
     }
 
     /// What is allowed to whoever has nothing of their own.
@@ -358,7 +362,7 @@ impl Limiter {
             return Verdict::Allowed;
         };
         let place = (subject.clone(), transport, action);
-        if self.buckets.len() >= BUCKETS_MAX && !self.buckets.contains_key(&place) {
+        if self.buckets.len() >= self.buckets_max && !self.buckets.contains_key(&place) {
             self.forget(now_ms);
         }
         let full = Bucket::full(quota, now_ms);
@@ -390,7 +394,7 @@ impl Limiter {
             bucket.fill(now_ms);
             !bucket.is_full()
         });
-        if self.buckets.len() < BUCKETS_MAX {
+        if self.buckets.len() < self.buckets_max {
             return;
         }
         let mut uses: Vec<u64> = self.buckets.values().map(|bucket| bucket.at_ms).collect();
@@ -398,7 +402,7 @@ impl Limiter {
         let (_, oldest, _) = uses.select_nth_unstable(place);
         let oldest = *oldest;
         self.buckets.retain(|_, bucket| bucket.at_ms > oldest);
-        if self.buckets.len() >= BUCKETS_MAX {
+        if self.buckets.len() >= self.buckets_max {
             self.buckets.clear();
         }
     }
@@ -441,17 +445,22 @@ impl Limiter {
 mod tests {
     use super::*;
 
+    const BUCKETS_MAX: usize = 1_000;
+
     fn agent(name: &str) -> Subject {
         Subject::Agent(Name::parse(name).unwrap())
     }
 
     fn limiter() -> Limiter {
         let quota = |acts| Quota::a_minute(acts).unwrap();
-        Limiter::new(BTreeMap::from([
-            (Action::Other(Tier::Heavy), quota(10)),
-            (Action::Other(Tier::Normal), quota(60)),
-            (Action::Message, quota(100)),
-        ]))
+        Limiter::new(
+            BTreeMap::from([
+                (Action::Other(Tier::Heavy), quota(10)),
+                (Action::Other(Tier::Normal), quota(60)),
+                (Action::Message, quota(100)),
+            ]),
+            BUCKETS_MAX,
+        )
     }
 
     const NORMAL: Action = Action::Other(Tier::Normal);
@@ -532,7 +541,7 @@ mod tests {
     #[test]
     fn however_many_come_the_memory_is_bounded() {
         let mut limiter = limiter();
-        for number in 0..BUCKETS_MAX + 1_000 {
+        for number in 0..BUCKETS_MAX + 100 {
             check(&mut limiter, &format!("a{number}"), HEAVY, number as u64 / 100);
         }
         assert!(limiter.buckets.len() <= BUCKETS_MAX);

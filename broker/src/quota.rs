@@ -24,10 +24,6 @@ use self::meter::Meter;
 use crate::core::command::{Command, Tick};
 use crate::translate::message::OPERATOR;
 
-/// Identities that are remembered. 100,000: 20 MB. Beyond, those are forgotten that nobody uses, the
-/// idle ones first.
-const ACCOUNTS_MAX: usize = 100_000;
-
 /// What an identity may have and do. 0: as much as it likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
@@ -233,6 +229,8 @@ pub struct Accounts(Mutex<Book>, tokio::sync::Mutex<()>);
 #[derive(Debug)]
 struct Book {
     defaults: Quota,
+    /// So many are remembered.
+    max: usize,
     own: BTreeMap<String, Quota>,
     accounts: HashMap<Box<str>, Arc<Account>>,
 }
@@ -249,7 +247,7 @@ impl Book {
     fn make_room(&mut self, now: Tick) {
         let is_used = |account: &Arc<Account>| Arc::strong_count(account) > 1;
         self.accounts.retain(|_, account| is_used(account) || !account.is_idle(now));
-        if self.accounts.len() >= ACCOUNTS_MAX {
+        if self.accounts.len() >= self.max {
             self.accounts.retain(|_, account| is_used(account));
         }
     }
@@ -262,11 +260,17 @@ impl Accounts {
         self.1.lock().await
     }
 
-    /// Whoever has nothing of their own may have and do that much.
+    /// Whoever has nothing of their own may have and do that much; `max` identities are remembered.
     #[must_use]
-    pub fn new(defaults: Quota) -> Accounts {
+    pub fn new(defaults: Quota, max: usize) -> Accounts {
         let (own, accounts) = (BTreeMap::new(), HashMap::new());
-        Accounts(Mutex::new(Book { defaults, own, accounts }), tokio::sync::Mutex::default())
+        Accounts(Mutex::new(Book { defaults, max, own, accounts }), tokio::sync::Mutex::default())
+    }
+
+    /// Identities that are remembered now.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.lock().accounts.len()
     }
 
     /// What is allowed to whoever has nothing of their own.
@@ -294,7 +298,7 @@ impl Accounts {
         if let Some(account) = book.accounts.get(identity) {
             return Arc::clone(account);
         }
-        if book.accounts.len() >= ACCOUNTS_MAX {
+        if book.accounts.len() >= book.max {
             book.make_room(now);
         }
         let account = Arc::<Account>::default();
@@ -319,11 +323,13 @@ impl Accounts {
 mod tests {
     use super::*;
 
+    const MANY: usize = 100;
+
     const NOW: Tick = Tick(1_000_000);
 
     #[test]
     fn all_connections_of_an_identity_share_what_it_may_have() {
-        let accounts = Accounts::new(Quota { connections: 2, ..Quota::default() });
+        let accounts = Accounts::new(Quota { connections: 2, ..Quota::default() }, MANY);
         let enter = |identity: &str| accounts.of(identity, NOW).enter(Thing::Connection);
         let (first, second) = (enter("user:a"), enter("user:a"));
         assert!(first.is_some() && second.is_some());
@@ -338,7 +344,7 @@ mod tests {
 
     #[test]
     fn subscriptions_are_given_back_as_they_end() {
-        let accounts = Accounts::new(Quota { subscriptions: 3, ..Quota::default() });
+        let accounts = Accounts::new(Quota { subscriptions: 3, ..Quota::default() }, MANY);
         let account = accounts.of("user:a", NOW);
         let mut mine = Ticket::none_of(&account, Thing::Subscription);
         let mut others = Ticket::none_of(&account, Thing::Subscription);
@@ -351,7 +357,7 @@ mod tests {
 
     #[test]
     fn who_comes_anew_has_no_more_than_before() {
-        let accounts = Accounts::new(Quota { requests: 1, ..Quota::default() });
+        let accounts = Accounts::new(Quota { requests: 1, ..Quota::default() }, MANY);
         let ask = |now| accounts.of("user:a", now).take_request(now);
         assert_eq!(ask(NOW), Ok(()));
         assert_eq!(ask(NOW), Err(60_000));
@@ -360,7 +366,7 @@ mod tests {
 
     #[test]
     fn what_is_set_later_counts_at_once_for_whoever_is_there() {
-        let accounts = Accounts::new(Quota::default());
+        let accounts = Accounts::new(Quota::default(), MANY);
         let account = accounts.of("user:a", NOW);
         assert!(!account.is_metered());
         let quota = Quota { messages: 60, ..Quota::default() };
@@ -378,13 +384,13 @@ mod tests {
 
     #[test]
     fn those_that_are_idle_are_forgotten_first() {
-        let accounts = Accounts::new(Quota { requests: 1, ..Quota::default() });
+        let accounts = Accounts::new(Quota { requests: 1, ..Quota::default() }, MANY);
         let kept = accounts.of("kept", NOW);
         accounts.of("busy", NOW).take_request(NOW).unwrap();
-        for number in 0..ACCOUNTS_MAX {
+        for number in 0..MANY {
             let _ = accounts.of(&number.to_string(), NOW);
         }
-        assert!(accounts.0.lock().accounts.len() <= ACCOUNTS_MAX);
+        assert!(accounts.0.lock().accounts.len() <= MANY);
         assert!(Arc::ptr_eq(&kept, &accounts.of("kept", NOW)));
         assert!(accounts.of("busy", NOW).take_request(NOW).is_err());
     }

@@ -227,12 +227,13 @@ async fn serve(
     let (stop_http, http_stops) = watch::channel(false);
     let (errands, mut handed_in) = mpsc::channel(1);
     let traces = Arc::new(Traces::default());
+    let rate_limits = Arc::new(RateLimits::new(config.rates.quotas(), config.rates.buckets_max));
     let monitor = Monitor::new(
         Arc::clone(&context),
         Arc::clone(&registry),
         addresses,
         connections_max,
-        (Arc::clone(&push), Arc::clone(&traces)),
+        (Arc::clone(&push), Arc::clone(&traces), Arc::clone(&rate_limits)),
         clock,
     );
     let http_state = HttpState {
@@ -240,7 +241,7 @@ async fn serve(
         admits: Arc::new(move |token: &str| operator.admits(token)),
         admins: config.legacy.admin_agents.0.clone().into(),
         cooldowns: Arc::default(),
-        limits: Arc::new(RateLimits::new(config.rates.quotas())),
+        limits: rate_limits,
         accounts: Arc::clone(&context.accounts),
         mistakes: Arc::default(),
         routed: Arc::default(),
@@ -421,7 +422,7 @@ pub(crate) fn context(
             write_ms: milliseconds(timeouts.write),
         },
         router,
-        accounts: Arc::new(Accounts::new(config.quotas.quota())),
+        accounts: Arc::new(Accounts::new(config.quotas.quota(), config.quotas.identities_max)),
         durable,
         process: process_name(),
         metrics: Metrics::default(),

@@ -25,6 +25,9 @@ settings! {
         "messages" messages: usize = 0, in 0..=MANY;
         /// Bytes of messages a minute, and in a row.
         "bytes" bytes: usize = 0, in 0..=MANY;
+        /// Identities that are remembered, of 200 bytes each. 100,000: 20 MB. Beyond, those are
+        /// forgotten that nobody uses, the idle ones first.
+        "identities_max" identities_max: usize = 100_000, in 1..=10_000_000;
     }
 }
 

@@ -37,6 +37,10 @@ settings! {
         "ws_message" ws_message: usize = 200, in 0..=ACTS;
         /// Registrations from one address, in five minutes instead of one.
         "onboard" onboard: usize = 3, in 0..=ACTS;
+        /// Buckets that are remembered, one for each who, where and what, of 100 bytes each. 100,000:
+        /// 10 MB. Beyond, those are forgotten that are full again, then those that were used longest
+        /// ago.
+        "buckets_max" buckets_max: usize = 100_000, in 1..=10_000_000;
     }
 }
 

@@ -76,10 +76,16 @@ pub(super) fn frame(kind: &str) -> (Action, bool) {
 }
 
 impl RateLimits {
-    /// RateLimits with these quotas.
+    /// Limits with these quotas, which remember so many buckets.
     #[must_use]
-    pub fn new(quotas: BTreeMap<Action, Quota>) -> RateLimits {
-        RateLimits(Mutex::new(Limiter::new(quotas)), tokio::sync::Mutex::default())
+    pub fn new(quotas: BTreeMap<Action, Quota>, buckets_max: usize) -> RateLimits {
+        RateLimits(Mutex::new(Limiter::new(quotas, buckets_max)), tokio::sync::Mutex::default())
+    }
+
+    /// Buckets that are remembered now.
+    #[must_use]
+    pub fn buckets(&self) -> usize {
+        self.0.lock().buckets()
     }
 
     /// Somebody does something.

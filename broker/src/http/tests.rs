@@ -191,7 +191,7 @@ impl Server {
             admits: Arc::new(|token| token == TOKEN),
             admins: [Name::parse("root").unwrap()].into(),
             cooldowns: Arc::default(),
-            limits: Arc::new(RateLimits::new(std::collections::BTreeMap::new())),
+            limits: Arc::new(RateLimits::new(std::collections::BTreeMap::new(), 100)),
             mistakes: Arc::default(),
             routed: Arc::default(),
             lookout: Arc::default(),
@@ -201,7 +201,7 @@ impl Server {
             push: Arc::new(push),
             monitor: Arc::new(Quiet),
             log: Log::silent(),
-            accounts: Arc::new(crate::quota::Accounts::new(crate::quota::Quota::default())),
+            accounts: Arc::new(crate::quota::Accounts::new(crate::quota::Quota::default(), 100)),
             errands: tokio::sync::mpsc::channel(1).0,
             settings,
         };
