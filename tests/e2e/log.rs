@@ -123,7 +123,7 @@ fn a_request_has_a_number_on_its_lines_and_in_its_answer() {
     let line = until(|| lines(&broker).into_iter().find(of_order)).expect("its line");
     let metadata = &line["metadata"];
     assert_eq!(
-        (&metadata["method"], &metadata["route"], &metadata["status"]),
-        (&json!("GET"), &json!("/api/channels/{id}"), &json!(404))
+        (&metadata["method"], &metadata["route"], &metadata["status"], &metadata["error"]),
+        (&json!("GET"), &json!("/api/channels/{id}"), &json!(404), &json!("channel_not_found"))
     );
 }

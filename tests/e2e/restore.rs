@@ -194,15 +194,15 @@ fn where_the_old_store_cannot_be_read_numbers_go_on_far_beyond_those_of_the_back
 /// have held it as before.
 fn nobody_is_taken_for_another(go_back: impl Fn(&mut Broker)) {
     let Some(mut broker) = broker() else { return };
-    broker.connect(QUIET).submit("jobs attempts=9", "x");
+    broker.connect(QUIET).submit("jobs", "x");
     back_up(&broker);
     let mut wire = broker.connect(QUIET);
     let mut held = Vec::new();
     for _ in 0..3 {
         let [offer] = &wire.take("jobs wait_ms=10000")[..] else { panic!("no task") };
         held.push(offer.lease());
-        let failed = wire.ask(format!("TASK FAIL f {} retry_after_ms=0 0\r\n\r\n", offer.lease()));
-        assert!(failed.starts_with("OK"), "{failed}");
+        let released = wire.ask(format!("TASK RELEASE r {}\r\n", offer.lease()));
+        assert!(released.starts_with("OK"), "{released}");
     }
     let [offer] = &wire.take("jobs wait_ms=10000")[..] else { panic!("no task") };
     held.push(offer.lease());
@@ -214,8 +214,8 @@ fn nobody_is_taken_for_another(go_back: impl Fn(&mut Broker)) {
             let answer = wire.ask(format!("TASK COMPLETE c {old} 0\r\n\r\n"));
             assert!(answer.starts_with("ERR c stale_generation"), "{old}: {answer}");
         }
-        let failed = wire.ask(format!("TASK FAIL f {} retry_after_ms=0 0\r\n\r\n", offer.lease()));
-        assert!(failed.starts_with("OK"), "{failed}");
+        let released = wire.ask(format!("TASK RELEASE r {}\r\n", offer.lease()));
+        assert!(released.starts_with("OK"), "{released}");
     }
 }
 

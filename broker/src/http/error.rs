@@ -101,6 +101,17 @@ pub(super) fn reply(status: StatusCode, body: &impl Serialize) -> Response {
     (status, HEADERS, Json(body)).into_response()
 }
 
+/// The kind of refusal, for log lines; part of every response that is one.
+#[derive(Clone, Debug)]
+pub(super) struct Refused(pub(super) String);
+
+fn refuse(status: StatusCode, body: &Value) -> Response {
+    let mut response = reply(status, body);
+    let code = body["error"].as_str().unwrap_or_default().to_owned();
+    response.extensions_mut().insert(Refused(code));
+    response
+}
+
 impl From<Rejection> for HttpError {
     fn from(rejection: Rejection) -> Self {
         match rejection {
@@ -113,81 +124,81 @@ impl From<Rejection> for HttpError {
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         match self {
-            HttpError::NotFound => reply(StatusCode::NOT_FOUND, &json!({"error": "not_found"})),
+            HttpError::NotFound => refuse(StatusCode::NOT_FOUND, &json!({"error": "not_found"})),
             HttpError::Unauthorized { body_read } => {
                 let hint = "provide Authorization: Bearer <token>";
                 let body = json!({"error": "unauthorized", "hint": hint});
-                let response = reply(StatusCode::UNAUTHORIZED, &body);
+                let response = refuse(StatusCode::UNAUTHORIZED, &body);
                 if body_read { response } else { closing(response) }
             }
             HttpError::NotWebSocket => {
                 let detail = "this is for WebSocket clients";
                 let body = json!({"error": "websocket_required", "detail": detail});
-                reply(StatusCode::BAD_REQUEST, &body)
+                refuse(StatusCode::BAD_REQUEST, &body)
             }
             HttpError::RateLimited { retry_after_ms, tier } => {
                 let body = json!({"error": "rate_limited", "retry_after_ms": retry_after_ms,
                     "tier": tier});
-                let mut response = reply(StatusCode::TOO_MANY_REQUESTS, &body);
+                let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, &body);
                 let seconds = HeaderValue::from(retry_after_ms.div_ceil(1_000).max(1));
                 response.headers_mut().insert(header::RETRY_AFTER, seconds);
                 response
             }
             HttpError::Setting(error, detail) => {
                 let body = json!({"error": error, "detail": detail});
-                reply(StatusCode::BAD_REQUEST, &body)
+                refuse(StatusCode::BAD_REQUEST, &body)
             }
             HttpError::OtherOrigin => {
                 let detail = "the page is not from this broker";
                 let body = json!({"error": "other_origin", "detail": detail});
-                reply(StatusCode::FORBIDDEN, &body)
+                refuse(StatusCode::FORBIDDEN, &body)
             }
             HttpError::UnknownTable(table) => {
                 let body = json!({"error": "unknown_table", "table": table});
-                reply(StatusCode::NOT_FOUND, &body)
+                refuse(StatusCode::NOT_FOUND, &body)
             }
             HttpError::InvalidLevel(valid) => {
                 let body = json!({"error": "invalid_level", "valid": valid});
-                reply(StatusCode::UNPROCESSABLE_ENTITY, &body)
+                refuse(StatusCode::UNPROCESSABLE_ENTITY, &body)
             }
             HttpError::ResetAdminOnly => {
                 let message = "Only admin agents can reset the hub";
                 let body = json!({"error": "admin_only", "message": message});
-                reply(StatusCode::FORBIDDEN, &body)
+                refuse(StatusCode::FORBIDDEN, &body)
             }
             HttpError::AlertNotFound => {
-                reply(StatusCode::NOT_FOUND, &json!({"error": "alert_not_found"}))
+                refuse(StatusCode::NOT_FOUND, &json!({"error": "alert_not_found"}))
             }
             HttpError::NotOwner | HttpError::Unknown => {
-                reply(StatusCode::UNAUTHORIZED, &json!({"error": "unauthorized"}))
+                refuse(StatusCode::UNAUTHORIZED, &json!({"error": "unauthorized"}))
             }
             HttpError::ChannelNotFound => {
-                reply(StatusCode::NOT_FOUND, &json!({"error": "channel_not_found"}))
+                refuse(StatusCode::NOT_FOUND, &json!({"error": "channel_not_found"}))
             }
             HttpError::AdminOnly => {
                 let message = "Only admin agents and the operator can do this";
                 let body = json!({"error": "admin_only", "message": message});
-                reply(StatusCode::FORBIDDEN, &body)
+                refuse(StatusCode::FORBIDDEN, &body)
             }
             HttpError::AgentRegistered => {
-                reply(StatusCode::CONFLICT, &json!({"error": "agent_id already registered"}))
+                refuse(StatusCode::CONFLICT, &json!({"error": "agent_id already registered"}))
             }
             HttpError::AgentAbsent => {
-                reply(StatusCode::NOT_FOUND, &json!({"error": "agent_not_found"}))
+                refuse(StatusCode::NOT_FOUND, &json!({"error": "agent_not_found"}))
             }
             HttpError::AgentNotConnected(agent) => {
                 let body = json!({"error": "agent_not_connected", "agent_id": agent});
-                reply(StatusCode::NOT_FOUND, &body)
+                refuse(StatusCode::NOT_FOUND, &body)
             }
             HttpError::AgentNotFound(agent) => {
                 let body = json!({"error": "agent_not_found", "agent_id": agent});
-                reply(StatusCode::NOT_FOUND, &body)
+                refuse(StatusCode::NOT_FOUND, &body)
             }
             HttpError::Body(error) => closing(body(error)),
             HttpError::Invalid(errors) => invalid(StatusCode::BAD_REQUEST, &errors),
             HttpError::TaskNotFound(id) => {
                 let body = json!({"error": "task_not_found", "task_id": id});
-                reply(StatusCode::NOT_FOUND, &body)
+                refuse(StatusCode::NOT_FOUND, &body)
             }
             HttpError::Rejected(rejection) => rejected(&rejection),
         }
@@ -219,7 +230,7 @@ fn body(error: BodyError) -> Response {
 }
 
 fn invalid(status: StatusCode, errors: &[FieldError]) -> Response {
-    reply(status, &json!({"error": "validation_failed", "errors": errors}))
+    refuse(status, &json!({"error": "validation_failed", "errors": errors}))
 }
 
 fn rejected(rejection: &Rejection) -> Response {
@@ -265,7 +276,7 @@ fn rejected(rejection: &Rejection) -> Response {
         | Rejection::Uncertain { .. }
         | Rejection::Unreadable { .. } => StatusCode::SERVICE_UNAVAILABLE,
     };
-    reply(status, &json!({"error": rejection.code(), "detail": rejection.to_string()}))
+    refuse(status, &json!({"error": rejection.code(), "detail": rejection.to_string()}))
 }
 
 /// `response`, and nothing after it: where the next request would begin is not known.

@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{Instrument as _, Span, debug, info_span};
 
+use super::error::Refused;
 use crate::core::command::Name;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,7 +29,8 @@ pub(super) async fn number(request: Request, next: Next) -> Response {
         let route = route.as_ref().map_or("none", MatchedPath::as_str);
         let status = response.status().as_u16();
         let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        debug!(%method, route, status, took_us, "answered");
+        let error = response.extensions().get::<Refused>().map(|refused| refused.0.as_str());
+        debug!(%method, route, status, took_us, error, "answered");
         if let Ok(number) = HeaderValue::from_str(&number) {
             response.headers_mut().insert(HEADER, number);
         }
