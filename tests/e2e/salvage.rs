@@ -160,6 +160,9 @@ fn a_store_is_repaired_in_place() {
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.err.contains("another broker"), "{said:?}");
     broker.kill();
+    let before = files(&broker);
+    assert_eq!(broker.run_well(&repair), "nothing is damaged, and nothing was changed\n");
+    assert!(files(&broker) == before, "it was changed");
     flip(&broker, "log");
     let before = files(&broker);
     let said = broker.run(&["store", "check", "--data-dir", folder]);

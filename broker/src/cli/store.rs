@@ -68,7 +68,10 @@ pub(crate) async fn run(command: Command, common: &Common, output: &Output) -> O
         }
         Command::Repair { data_dir } => {
             let repaired = watched(|watch| upkeep::repair(&data_dir, time::now_ms(), watch));
-            let (salvaged, replaced) = repaired?;
+            let (salvaged, Some(replaced)) = repaired? else {
+                let shown = json!({"damaged": 0});
+                return Ok(output.result("nothing is damaged, and nothing was changed", &shown)?);
+            };
             let then =
                 format!("the damaged store is in {} until you remove it", replaced.display());
             tell_salvaged(&salvaged, &data_dir, &then, output)

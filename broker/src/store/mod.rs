@@ -122,6 +122,14 @@ pub struct Salvaged {
     pub is_index_lost: bool,
 }
 
+impl Salvaged {
+    /// Whether nothing was lost.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.audit.damaged == 0 && self.log.is_none() && !self.is_index_lost
+    }
+}
+
 /// What of a log cannot be saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLoss {

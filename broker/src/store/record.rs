@@ -680,4 +680,4 @@ pub(super) fn hex(key: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::store) mod tests;

@@ -40,7 +40,7 @@ pub fn salvage(
 }
 
 /// [`salvage`], in place: what can be read and the damaged store change places in one step. Gives
-/// where the damaged one is now.
+/// where the damaged one is now; `None` if nothing is damaged, and everything as it was.
 ///
 /// # Errors
 /// [`BackupError`] if a broker runs on `data_dir`, nothing at all can be read, or the folder cannot
@@ -49,7 +49,7 @@ pub fn repair(
     data_dir: &Path,
     now_ms: u64,
     go_on: &mut dyn FnMut(u64) -> bool,
-) -> Result<(Salvaged, PathBuf), BackupError> {
+) -> Result<(Salvaged, Option<PathBuf>), BackupError> {
     let unusable = BackupError::at(data_dir, "the data folder cannot be written");
     let store = data_dir.join(STORE);
     // Held to the end: no broker may write to what is about to be replaced.
@@ -58,6 +58,10 @@ pub fn repair(
     DirBuilder::new().mode(0o700).create(&beside).map_err(&unusable)?;
     let salvaged = rocks::salvage(&store, &beside, go_on).map_err(BackupError::from);
     let salvaged = salvaged.and_then(|salvaged| {
+        if salvaged.is_whole() {
+            fs::remove_dir_all(&beside).map_err(&unusable)?;
+            return Ok(salvaged);
+        }
         sync_files(&beside)?;
         folder::sync(data_dir).map_err(&unusable)?;
         exchange(&store, &beside, data_dir)?;
@@ -68,7 +72,8 @@ pub fn repair(
         let _ = fs::remove_dir_all(&beside);
     })?;
     folder::sync(data_dir).map_err(&unusable)?;
-    Ok((salvaged, beside))
+    let replaced = (!salvaged.is_whole()).then_some(beside);
+    Ok((salvaged, replaced))
 }
 
 /// Lock a store that must be there.

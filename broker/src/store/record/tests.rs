@@ -43,7 +43,7 @@ fn small_spec() -> Spec {
 }
 
 /// A waiting task like most.
-fn small_row() -> TaskRow {
+pub(in crate::store) fn small_row() -> TaskRow {
     TaskRow {
         task: TaskId(7),
         spec: Arc::new(small_spec()),

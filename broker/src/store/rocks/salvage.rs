@@ -6,6 +6,7 @@ use std::{fs, io};
 use rocksdb::{DB, DBRecoveryMode, Options};
 
 use super::graft::write;
+use super::upkeep::lost_bound;
 use super::{
     AUDIT_CACHE_BYTES, BATCH_BYTES, Cache, ColumnFamilyDescriptor, RocksStore, Table, family,
     open_error, record, recovery, table_options, write_error,
@@ -44,19 +45,25 @@ pub fn salvage(
     let outcome = copied.and_then(|gaps| Ok((read_out(&copy, to, go_on)?, gaps)));
     // Only a copy, and it is in a folder of ours.
     let _ = fs::remove_dir_all(&copy);
-    let ((audit, is_index_lost), gaps) = outcome?;
+    let ((mut audit, is_index_lost), gaps) = outcome?;
+    let has_tasks = |view: &TableView| {
+        view.records > 0 && Table::WITH_TASKS.iter().any(|table| table.name() == view.table)
+    };
+    if audit.tables.iter().any(has_tasks) && super::counters(to)?.task == 0 {
+        audit.note(lost_bound());
+    }
     // A gap at the very end is what was never acknowledged, unless the note knows better.
     let refusal = refusal.or_else(|| super::not_behind(from, audit.sequence, note).err());
     let is_any_followed = gaps.iter().any(|gap| gap.is_followed);
     let log = (refusal.is_some() || is_any_followed)
         .then(|| LogLoss { reason: refusal.map(|error| error.to_string().into()), gaps });
-    let is_whole = audit.damaged == 0 && log.is_none() && !is_index_lost;
-    if !is_whole && audit.tables.iter().all(|table| table.records == 0) {
+    let salvaged = Salvaged { audit, log, is_index_lost };
+    if !salvaged.is_whole() && salvaged.audit.tables.iter().all(|table| table.records == 0) {
         let reason = "no record of it can be read".into();
         return Err(StoreError::Corrupt { folder: from.to_owned(), reason });
     }
-    raise(to, !is_whole)?;
-    Ok(Salvaged { audit, log, is_index_lost })
+    raise(to, !salvaged.is_whole())?;
+    Ok(salvaged)
 }
 
 fn read_out(
@@ -270,6 +277,23 @@ mod tests {
     use super::*;
     use crate::core::command::TaskId;
     use crate::core::record::{BodyKind, Record};
+
+    #[test]
+    fn tasks_without_a_bound_of_their_ids_are_a_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let mut store = RocksStore::open(&from).unwrap();
+        let row = record::tests::small_row();
+        let id = row.task.0;
+        store.append(&[Record::Task(Box::new(row))]).unwrap();
+        store.sync().unwrap();
+        store.close();
+        drop(store);
+        assert_eq!(super::super::audit_closed(&from, &mut |_| true).unwrap().damaged, 1);
+        let salvaged = salvage(&from, &to, &mut |_| true).unwrap();
+        assert_eq!(salvaged.audit.damages, [lost_bound()]);
+        assert!(super::super::counters(&to).unwrap().task > id + (1 << 32));
+    }
 
     #[test]
     fn what_belongs_to_a_lost_row_is_left_behind() {

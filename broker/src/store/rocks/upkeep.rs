@@ -110,11 +110,16 @@ pub fn audit(folder: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Audit,
         audit.tables.push(TableView { table: table.name(), records, bytes });
     }
     if has_tasks && !has_bound {
-        let reason = "the bound of the ids of tasks is missing".into();
-        let key = Some(record::hex(&bound));
-        audit.note(Damage { table: Table::Meta.name(), key, reason });
+        audit.note(lost_bound());
     }
     Ok(audit)
+}
+
+/// There are tasks, and nobody knows which ids were given out.
+pub(super) fn lost_bound() -> Damage {
+    let key = Some(record::hex(&record::name_key(record::TASK_ID_BOUND)));
+    let reason = "the bound of the ids of tasks is missing".into();
+    Damage { table: Table::Meta.name(), key, reason }
 }
 
 /// The store in `folder`, which no broker has open, and the tables that it has. Nothing in the
