@@ -446,3 +446,78 @@ fn what_is_small_and_tested_is_the_first_tier() {
     let smaller = json!({"lines_added": 19, "tests_exist": true});
     assert_eq!(classify(&task, &smaller).json()["auto_merge_eligible"], true);
 }
+
+#[test]
+fn what_the_broker_only_keeps_of_a_task_is_checked_all_the_same() {
+    let Some(broker) = broker() else { return };
+    let task = |field: &str, value: &Value| {
+        submit(&broker, &json!({"description": "x", field: value}).to_string())
+    };
+    for (field, value) in [
+        ("file_hints", json!([{"path": "a", "reason": "b"}, {"path": "c", "more": 1}])),
+        ("verification_steps", json!([{"type": "a", "target": "b", "description": null}])),
+        ("success_criteria", json!(["a"])),
+        ("complexity_tier", json!("unknown")),
+        ("skip_verification", json!(true)),
+        ("repo", Value::Null),
+        ("stranger", json!([1])),
+    ] {
+        assert_eq!(task(field, &value).status, 201, "{field} {value}");
+    }
+    for (field, value, at, error, detail) in [
+        ("repo", json!(7), "repo", "wrong_type", "expected string, got integer"),
+        ("skip_verification", json!("yes"), "skip_verification", "wrong_type", "expected boolean"),
+        (
+            "success_criteria",
+            json!(["a", 1]),
+            "success_criteria[1]",
+            "wrong_type",
+            "expected string",
+        ),
+        ("file_hints", json!(["a"]), "file_hints[0]", "wrong_type", "expected object, got string"),
+        ("file_hints", json!({}), "file_hints", "wrong_type", "expected array, got object"),
+        (
+            "file_hints",
+            json!([{"path": ""}]),
+            "file_hints[0].path",
+            "required",
+            "file hint must have a non-empty string 'path'",
+        ),
+        (
+            "file_hints",
+            json!([{"path": "a", "reason": 1}]),
+            "file_hints[0].reason",
+            "wrong_type",
+            "expected string, got integer",
+        ),
+        (
+            "verification_steps",
+            json!([{"type": "a"}]),
+            "verification_steps[0].target",
+            "required",
+            "verification step must have a non-empty string 'target'",
+        ),
+        (
+            "verification_timeout_ms",
+            json!(1.0),
+            "verification_timeout_ms",
+            "wrong_type",
+            "expected integer, got float",
+        ),
+        (
+            "complexity_tier",
+            json!("heroic"),
+            "complexity_tier",
+            "invalid_value",
+            "must be one of: trivial, standard, complex, unknown",
+        ),
+    ] {
+        let answer = task(field, &value);
+        assert_eq!(answer.status, 400, "{field} {value}: {answer:?}");
+        let errors = answer.json()["errors"].clone();
+        assert_eq!(errors.as_array().map(Vec::len), Some(1), "{errors}");
+        assert_eq!((&errors[0]["field"], &errors[0]["error"]), (&json!(at), &json!(error)));
+        let found = errors[0]["detail"].as_str().expect("a sentence");
+        assert!(found.starts_with(detail), "{field} {value}: {found}");
+    }
+}

@@ -87,3 +87,48 @@ fn the_fields_of_a_body_are_those_of_the_schemas() {
         }
     }
 }
+
+#[test]
+fn every_field_of_a_body_has_the_type_that_the_schemas_say() {
+    if oracle::skips("it has no HTTP routes of agents") {
+        return;
+    }
+    let broker = Broker::start(Options::default());
+    let (ann, _) = register(&broker, "ann");
+    let (ann, operator) = (ann + JSON, broker.bearer() + JSON);
+    broker.http_post("/api/channels", &operator, r#"{"name":"dev"}"#);
+    let schemas = broker.http_get("/api/schemas", "").json();
+    let mut others: Vec<String> = Vec::new();
+    for body in schemas["schemas"]["http"].as_array().expect("bodies") {
+        let path = body["path"].as_str().expect("a path");
+        let id = if path.contains("/channels/") { "dev" } else { "ann" };
+        let path = path.replace("{id}", id);
+        // A mailbox is its agent's own.
+        let headers = if path.contains("/mailbox/") { &ann } else { &operator };
+        let fields = |list: &str| body[list].as_array().expect("fields").clone();
+        for field in [fields("required_fields"), fields("optional_fields")].concat() {
+            let (name, kind) = (field["name"].as_str().unwrap(), field["type"].as_str().unwrap());
+            let wrong = if kind == "string" { Value::from(7) } else { "x".into() };
+            let text = serde_json::json!({ name: wrong }).to_string();
+            let answer = match body["method"].as_str() {
+                Some("POST") => broker.http_post(&path, headers, &text),
+                _ => broker.http_put(&path, headers, &text),
+            };
+            let errors = answer.json()["errors"].clone();
+            let of_field = |error: &&Value| {
+                error["field"].as_str().is_some_and(|found| found.split('.').next() == Some(name))
+            };
+            let error = errors.as_array().and_then(|errors| errors.iter().find(of_field));
+            let expected = kind.split('<').next().unwrap_or(kind).replace('_', " ");
+            let is_as_said = error.is_some_and(|error| {
+                let detail = error["detail"].as_str().unwrap_or_default();
+                error["error"] == "wrong_type"
+                    && detail.starts_with(&format!("expected {expected}"))
+            });
+            if !is_as_said {
+                others.push(format!("{path} {name} ({kind}): {}", answer.body));
+            }
+        }
+    }
+    assert!(others.is_empty(), "{}", others.join("\n"));
+}

@@ -11,7 +11,7 @@ use super::error::reply;
 use super::form::Form;
 use super::handlers::{present, unix_ms};
 use super::messages::ask;
-use super::{DurableCalls, HttpError, HttpState, task_body, task_view};
+use super::{DurableCalls, HttpError, HttpState, schemas, task_body, task_view};
 use crate::core::command::{Command, MessageCommand, Name, Rejection, Reply};
 
 /// Longest reason, in characters.
@@ -53,6 +53,7 @@ pub(super) async fn push_task<D: DurableCalls>(
     if form.field("description").is_none() {
         form.required("description");
     }
+    form.check_types(schemas::fields_of("post_admin_push_task"));
     form.finish()?;
     let mut task = Map::new();
     for key in ["description", "metadata"] {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::error::{FieldError, HttpError};
+use super::schemas::Field;
 
 /// Enough of a value to recognise it by: the legacy contract's 8.1.
 const EXCERPT_CHARS: usize = 50;
@@ -55,6 +56,32 @@ impl<'a> Form<'a> {
         }
     }
 
+    /// Note the fields that are not of the type that the schemas say, unless something is noted of
+    /// them already. Of a list, only the first bad item is told.
+    pub(super) fn check_types(&mut self, fields: impl IntoIterator<Item = Field>) {
+        for (name, kind) in fields {
+            let Some(value) = self.field(name) else { continue };
+            let is_of_it = |error: &FieldError| {
+                let rest = error.field.strip_prefix(name);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+            };
+            if self.errors.iter().any(is_of_it) {
+                continue;
+            }
+            let item_kind = kind.strip_prefix("array<").and_then(|rest| rest.strip_suffix('>'));
+            match (item_kind, value) {
+                (Some(kind), Value::Array(items)) => {
+                    if let Some(place) = items.iter().position(|item| !is_kind(item, kind)) {
+                        self.wrong_type(&format!("{name}[{place}]"), kind, &items[place]);
+                    }
+                }
+                (Some(_), other) => self.wrong_type(name, "array", other),
+                (None, value) if is_kind(value, kind) => {}
+                (None, other) => self.wrong_type(name, &kind.replace('_', " "), other),
+            }
+        }
+    }
+
     /// Note a value of another type.
     pub(super) fn wrong_type(&mut self, field: &str, want: &str, value: &Value) {
         let have = match value {
@@ -84,6 +111,18 @@ impl<'a> Form<'a> {
         value: Option<Value>,
     ) {
         self.errors.push(FieldError { field: field.to_owned(), error, detail, value });
+    }
+}
+
+fn is_kind(value: &Value, kind: &str) -> bool {
+    match kind {
+        "string" => value.is_string(),
+        "object" => value.is_object(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "positive_integer" => value.as_u64().is_some_and(|number| number > 0),
+        "number" => value.is_number(),
+        _ => true,
     }
 }
 

@@ -144,6 +144,12 @@ pub(super) const BODIES: [Body; 12] = [
     },
 ];
 
+/// The fields that may be in the body with this key.
+pub(super) fn fields_of(key: &'static str) -> impl Iterator<Item = Field> {
+    let body = BODIES.into_iter().filter(move |body| body.key == key);
+    body.flat_map(|body| body.required.iter().chain(body.optional).copied())
+}
+
 /// `GET /api/schemas`: for everybody.
 pub(super) async fn show() -> Response {
     let schemas = json!({

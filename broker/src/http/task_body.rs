@@ -10,12 +10,14 @@ use serde_json::{Map, Value, json};
 
 use super::error::HttpError;
 use super::form::{Form, excerpt, too_long};
-use super::{HttpSettings, task_view, tier};
+use super::{HttpSettings, schemas, task_view, tier};
 use crate::core::command::{
     After, AfterEnd, AfterTask, Assign, Name, Patience, Placement, Spec, Start, Submit, TaskId,
 };
 use crate::core::limits::EDGES_MAX;
 
+/// Items of a list that the broker only keeps. 1,000: what is more fits into no body that is sensible.
+const LISTED_MAX: usize = 1_000;
 /// Longest description, in characters.
 const DESCRIPTION_CHARS_MAX: usize = 4096;
 /// Largest metadata, in bytes of JSON.
@@ -56,6 +58,14 @@ pub(super) fn submit(
     let agent = form.assign_to(&metadata);
     let after = form.depends_on();
     let complete_by = form.integer("complete_by");
+    form.complexity_tier();
+    // What the broker only keeps for whoever works on it. A capability may also be an object.
+    let kept = schemas::fields_of("post_task").filter(|(name, _)| *name != "needed_capabilities");
+    form.check_types(kept);
+    if form.is_clean() {
+        form.file_hints();
+        form.verification_steps();
+    }
 
     let mut payload = fields.clone();
     payload.retain(|_, value| !value.is_null());
@@ -124,7 +134,65 @@ pub(super) fn unknown_dependency(task: TaskId) -> HttpError {
     form.finish().expect_err("a mistake was noted")
 }
 
+/// What a client may say of how hard a task is.
+const TIERS: [&str; 4] = ["trivial", "standard", "complex", "unknown"];
+
 impl Form<'_> {
+    fn complexity_tier(&mut self) {
+        const FIELD: &str = "complexity_tier";
+        if let Some(Value::String(tier)) = self.field(FIELD)
+            && !TIERS.contains(&tier.as_str())
+        {
+            let detail = format!("must be one of: {}", TIERS.join(", "));
+            self.refuse(FIELD, "invalid_value", detail, Some(excerpt(tier)));
+        }
+    }
+
+    /// Within an item, only the first mistake is told.
+    fn file_hints(&mut self) {
+        const FIELD: &str = "file_hints";
+        for (place, hint) in self.list(FIELD, LISTED_MAX).iter().enumerate() {
+            if !self.item_text(FIELD, place, hint, "path", "file hint") {
+                continue;
+            }
+            self.item_optional_text(FIELD, place, hint, "reason");
+        }
+    }
+
+    fn verification_steps(&mut self) {
+        const FIELD: &str = "verification_steps";
+        for (place, step) in self.list(FIELD, LISTED_MAX).iter().enumerate() {
+            if self.item_text(FIELD, place, step, "type", "verification step")
+                && self.item_text(FIELD, place, step, "target", "verification step")
+            {
+                self.item_optional_text(FIELD, place, step, "description");
+            }
+        }
+    }
+
+    /// Whether an item has a text that is not empty under `key`; noted if it has none.
+    fn item_text(
+        &mut self,
+        field: &str,
+        place: usize,
+        item: &Value,
+        key: &str,
+        noun: &str,
+    ) -> bool {
+        let is_there = item[key].as_str().is_some_and(|text| !text.is_empty());
+        if !is_there {
+            let detail = format!("{noun} must have a non-empty string '{key}'");
+            self.refuse(&format!("{field}[{place}].{key}"), "required", detail, None);
+        }
+        is_there
+    }
+
+    fn item_optional_text(&mut self, field: &str, place: usize, item: &Value, key: &str) {
+        if !item[key].is_null() && !item[key].is_string() {
+            self.wrong_type(&format!("{field}[{place}].{key}"), "string", &item[key]);
+        }
+    }
+
     fn description(&mut self) -> String {
         match self.field("description") {
             None => {

@@ -68,9 +68,16 @@ pub(super) async fn issue<D: DurableCalls>(
     State(state): State<HttpState<D>>,
     CallerBody(caller, fields): CallerBody,
 ) -> Result<Response, HttpError> {
-    let agent = agent(&fields)?;
+    let (agent, given) = match (agent(&fields), given(&fields)) {
+        // All mistakes are told at once.
+        (Err(HttpError::Invalid(mut errors)), Err(HttpError::Invalid(more))) => {
+            errors.extend(more);
+            return Err(HttpError::Invalid(errors));
+        }
+        (agent, given) => (agent?, given),
+    };
     caller.admin_or(agent.as_str())?;
-    let token = match given(&fields)? {
+    let token = match given? {
         Some(token) => {
             // Whoever chooses a token knows it; that is for those who know them all.
             caller.admin()?;
