@@ -56,37 +56,24 @@ pub(super) async fn show_task<D: DurableCalls>(
     _: Caller,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, HttpError> {
-    let (id, task) = named(id)?;
-    match state.durable.call(Command::Show { task }).await {
-        // The hub deleted what was cancelled.
-        Ok(Reply::Task(view)) if view.state == command::State::Cancelled => {
-            Err(HttpError::TaskNotFound(id))
-        }
-        Ok(Reply::Task(view)) => {
-            let mut shown = task_view::legacy(&view);
-            let since = state.lookout.look(|board| board.assigned_ms(task));
-            shown["assigned_at"] = since.into();
-            Ok(reply(StatusCode::OK, &shown))
-        }
-        Err(Rejection::NotFound { .. } | Rejection::Gone { .. }) => {
-            Err(HttpError::TaskNotFound(id))
-        }
-        Err(rejection) => Err(rejection.into()),
-        Ok(other) => unreachable!("show answered {other:?}"),
-    }
+    let view = existing_task(&state, id).await?;
+    let mut shown = task_view::legacy(&view);
+    let since = state.lookout.look(|board| board.assigned_ms(view.task));
+    shown["assigned_at"] = since.into();
+    Ok(reply(StatusCode::OK, &shown))
 }
 
-/// Whether there is such a task, and it was not cancelled.
+/// The task of a path. The hub deleted what was cancelled, so that is not there.
 ///
 /// # Errors
 /// [`HttpError::TaskNotFound`]
 pub(super) async fn existing_task<D: DurableCalls>(
     state: &HttpState<D>,
     id: Result<Path<String>, PathRejection>,
-) -> Result<(), HttpError> {
+) -> Result<Box<command::TaskView>, HttpError> {
     let (id, task) = named(id)?;
     match state.durable.call(Command::Show { task }).await {
-        Ok(Reply::Task(view)) if view.state != command::State::Cancelled => Ok(()),
+        Ok(Reply::Task(view)) if view.state != command::State::Cancelled => Ok(view),
         Ok(_) | Err(Rejection::NotFound { .. } | Rejection::Gone { .. }) => {
             Err(HttpError::TaskNotFound(id))
         }

@@ -134,17 +134,14 @@ pub(super) fn unknown_dependency(task: TaskId) -> HttpError {
     form.finish().expect_err("a mistake was noted")
 }
 
-/// What a client may say of how hard a task is.
-const TIERS: [&str; 4] = ["trivial", "standard", "complex", "unknown"];
-
 impl Form<'_> {
     fn complexity_tier(&mut self) {
         const FIELD: &str = "complexity_tier";
-        if let Some(Value::String(tier)) = self.field(FIELD)
-            && !TIERS.contains(&tier.as_str())
+        if let Some(Value::String(asked)) = self.field(FIELD)
+            && !tier::NAMES.contains(&asked.as_str())
         {
-            let detail = format!("must be one of: {}", TIERS.join(", "));
-            self.refuse(FIELD, "invalid_value", detail, Some(excerpt(tier)));
+            let detail = format!("must be one of: {}", tier::NAMES.join(", "));
+            self.refuse(FIELD, "invalid_value", detail, Some(excerpt(asked)));
         }
     }
 

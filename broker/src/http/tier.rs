@@ -3,6 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
+/// What a client may say of a task.
+pub(super) const NAMES: [&str; 4] = ["trivial", "standard", "complex", "unknown"];
+
 /// Words that make a task complex, and phrases that make it trivial.
 const COMPLEX: [&str; 8] = [
     "refactor",
@@ -41,8 +44,7 @@ pub(super) fn of(description: &str, fields: &Map<String, Value>) -> Tier {
     let (files, steps) = (count("file_hints"), count("verification_steps"));
     let words = description.split_whitespace().count();
     let explicit = fields.get("complexity_tier").and_then(Value::as_str);
-    let known = ["trivial", "standard", "complex", "unknown"];
-    let explicit = explicit.and_then(|tier| known.into_iter().find(|known| *known == tier));
+    let explicit = explicit.and_then(|tier| NAMES.into_iter().find(|name| *name == tier));
     let (inferred, confidence) = infer(description, words, files, steps);
     Tier { explicit, inferred, confidence, words, files }
 }

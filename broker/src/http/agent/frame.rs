@@ -188,41 +188,15 @@ pub(super) fn check(kind: &str, fields: &Map<String, Value>) -> Vec<FieldError> 
 
 impl Form<'_> {
     /// Note it if the field is there and is not what it must be.
-    fn check(&mut self, name: &str, want: Want) {
-        let Some(value) = self.field(name) else { return };
-        match (want, value) {
-            (Want::Text, Value::String(text)) => {
-                let max = TEXTS_MAX.iter().find(|(field, _)| *field == name);
-                if let Some((_, max)) = max.filter(|(_, max)| text.chars().count() > *max) {
-                    let detail = too_long(*max, "characters");
-                    self.refuse(name, "too_long", detail, Some(excerpt(text)));
-                }
-            }
-            (Want::Texts, Value::Array(items)) => self.check_items(name, items, "string"),
-            (Want::Objects, Value::Array(items)) => self.check_items(name, items, "object"),
-            (Want::Object, Value::Object(_)) => {}
-            (Want::Integer, Value::Number(number)) if number.is_i64() || number.is_u64() => {}
-            (Want::Number, Value::Number(_)) => {}
-            (want, value) => {
-                let want = match want {
-                    Want::Text => "string",
-                    Want::Texts | Want::Objects => "array",
-                    Want::Object => "object",
-                    Want::Integer => "integer",
-                    Want::Number => "number",
-                };
-                self.wrong_type(name, want, value);
+    fn check(&mut self, name: &'static str, want: Want) {
+        if let (Want::Text, Some(Value::String(text))) = (want, self.field(name)) {
+            let max = TEXTS_MAX.iter().find(|(field, _)| *field == name);
+            if let Some((_, max)) = max.filter(|(_, max)| text.chars().count() > *max) {
+                let detail = too_long(*max, "characters");
+                self.refuse(name, "too_long", detail, Some(excerpt(text)));
             }
         }
-    }
-
-    /// Only the first bad item is told.
-    fn check_items(&mut self, name: &str, items: &[Value], want: &str) {
-        let is_wanted =
-            |item: &Value| if want == "string" { item.is_string() } else { item.is_object() };
-        if let Some(place) = items.iter().position(|item| !is_wanted(item)) {
-            self.wrong_type(&format!("{name}[{place}]"), want, &items[place]);
-        }
+        self.check_types([(name, want.word())]);
     }
 }
 
