@@ -31,9 +31,15 @@ impl Clock {
         Now { tick: self.tick(), wall_ms }
     }
 
-    /// How long until `tick`; zero if it is over.
+    /// How long until `tick` begins; zero if it is over.
     #[must_use]
     pub fn until(&self, tick: Tick) -> Duration {
         Duration::from_millis(tick.0.saturating_sub(self.tick().0))
     }
+}
+
+/// Whether all of the time up to a deadline is over. Ticks are rounded down: the deadline, and so the
+/// moment that it counts from. In the deadline's own millisecond a part of the time may be left.
+pub(super) fn is_over(deadline: Tick, now: Tick) -> bool {
+    deadline < now
 }

@@ -19,6 +19,7 @@ use std::task::{Context, Poll, ready};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::io::poll_read_buf;
 
+use super::clock::is_over;
 use super::outlet::{Cut, Outlet};
 use super::worker::{Alarm, READ_BYTES, Worker};
 use crate::core::command::Tick;
@@ -109,14 +110,14 @@ impl Connection {
             // What is not read cannot be late.
             self.partial_since = now;
         }
-        if self.session.next_deadline() <= now {
+        if is_over(self.session.next_deadline(), now) {
             let timeout = self.session.handle_timeout(now, &mut self.worker.dispatch.borrow_mut());
             self.worker.want_flush();
             if let Err(close) = timeout {
                 return self.close(now, close);
             }
         }
-        if !self.partial.is_empty() && self.partial_deadline() <= now {
+        if !self.partial.is_empty() && is_over(self.partial_deadline(), now) {
             self.session.reject_half_frame(&mut self.worker.dispatch.borrow_mut());
             return self.close(now, Close::HalfFrame);
         }
@@ -140,7 +141,7 @@ impl Connection {
         let drained = self.outlet.drained_bytes();
         match self.stall {
             Some(stall) if stall.drained == drained => {
-                if self.stall_deadline(stall) <= now {
+                if is_over(self.stall_deadline(stall), now) {
                     self.outlet.cut(Cut::Stalled);
                 }
             }
@@ -291,7 +292,11 @@ impl Connection {
 
     fn poll_owed(&mut self, context: &mut Context<'_>, now: Tick, until: Tick) -> Poll<()> {
         let is_broken = self.poll_output(context, now) == Poll::Ready(false);
-        if self.outlet.awaits_answers() && !is_broken && !self.outlet.is_closed() && now < until {
+        if self.outlet.awaits_answers()
+            && !is_broken
+            && !self.outlet.is_closed()
+            && !is_over(until, now)
+        {
             return Poll::Pending;
         }
         self.close(now, Close::ByClient)
@@ -310,7 +315,7 @@ impl Connection {
 
     fn poll_closing(&mut self, context: &mut Context<'_>, now: Tick, until: Tick) -> Poll<()> {
         match self.outlet.poll_drain(context) {
-            Poll::Pending if now < until => Poll::Pending,
+            Poll::Pending if !is_over(until, now) => Poll::Pending,
             Poll::Ready(true) if self.session.was_welcome() => {
                 self.outlet.shut_down();
                 self.phase = Phase::Parting { until: Tick(now.0 + PARTING_MS) };
@@ -324,7 +329,7 @@ impl Connection {
     }
 
     fn poll_parting(&mut self, context: &mut Context<'_>, now: Tick, until: Tick) -> Poll<()> {
-        if until <= now {
+        if is_over(until, now) {
             self.phase = Phase::Over;
             return Poll::Ready(());
         }

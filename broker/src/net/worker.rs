@@ -19,7 +19,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::mpsc;
 
 use super::card::Arrival;
-use super::clock::Clock;
+use super::clock::{Clock, is_over};
 use super::connection::Connection;
 use super::outlet::{Cut, Outlet, OutletLimits};
 use super::registry::Registry;
@@ -246,7 +246,7 @@ impl Worker {
             interval.tick().await;
             let now = self.clock.tick();
             for alarm in self.alarms.borrow().places.iter().flatten() {
-                if alarm.at.get() <= now {
+                if is_over(alarm.at.get(), now) {
                     alarm.outlet.wake();
                 }
             }
