@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use crate::commit::Health;
 use crate::core::calendar::Civil;
 use crate::core::command::Tick;
-use crate::http::RateLimits;
 use crate::metrics::{Reading, Times};
 use crate::net::{Clock, Outlet, Registry};
 use crate::ports_file::Ports;
@@ -56,7 +55,6 @@ pub struct Monitor {
     connections_max: usize,
     push: Arc<Push>,
     traces: Arc<Traces>,
-    rate_limits: Arc<RateLimits>,
     /// That of the workers.
     clock: Clock,
     started_ms: u64,
@@ -70,21 +68,11 @@ impl Monitor {
         registry: Arc<Registry>,
         ports: Ports,
         connections_max: usize,
-        (push, traces, rate_limits): (Arc<Push>, Arc<Traces>, Arc<RateLimits>),
+        (push, traces): (Arc<Push>, Arc<Traces>),
         clock: Clock,
     ) -> Monitor {
         let started_ms = clock.now().wall_ms;
-        Monitor {
-            context,
-            registry,
-            ports,
-            connections_max,
-            push,
-            traces,
-            rate_limits,
-            clock,
-            started_ms,
-        }
+        Monitor { context, registry, ports, connections_max, push, traces, clock, started_ms }
     }
 
     fn connection(&self, outlet: &Outlet, now: Tick, wall_ms: u64) -> Value {
@@ -131,12 +119,6 @@ impl Monitoring for Monitor {
     fn metrics(&self) -> String {
         let (context, registry) = (&self.context, &self.registry);
         let mut readings = readings(context, registry);
-        readings.push(Reading {
-            kind: "gauge",
-            name: "rate_buckets",
-            meaning: "buckets of rate limits that are remembered",
-            value: u64::try_from(self.rate_limits.buckets()).unwrap_or(u64::MAX),
-        });
         readings.extend(self.push.readings());
         readings.extend(self.traces.readings());
         context.metrics.to_text(&readings, &times(context))
@@ -307,7 +289,7 @@ fn readings(context: &Context, registry: &Registry) -> Vec<Reading> {
     ];
     readings.push(gauge(
         "quota_identities",
-        "identities whose use of their quotas is remembered",
+        "identities whose use of their limits is remembered",
         count(context.accounts.count()),
     ));
     readings.extend(context.durable.lookout().tally().readings());

@@ -5,17 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::board::Levels;
-use crate::core::command::{Command, ConfigCommand, Name, Reply, UpkeepCommand, UpkeepReply};
+use crate::core::command::{Command, Reply, UpkeepCommand, UpkeepReply};
 use crate::durable::Durable;
 use crate::logging::{LeftOut, Log};
 use crate::routing::{Dispatch, EVENT_PREFIX};
 use crate::session::Context;
-use crate::translate::setting::{ALERT_THRESHOLDS, QUOTAS};
-use crate::translate::{alert, quota};
+use crate::settings::{self, LimitSettings};
+use crate::translate::alert;
+use crate::translate::setting::ALERT_THRESHOLDS;
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(60);
 /// What is set is looked at again, in case it could not be read before.
@@ -28,29 +28,20 @@ const CHECK_EVERY_MAX: Duration = Duration::from_secs(3_600);
 pub async fn go(context: Arc<Context>, log: Log) {
     let durable = &context.durable;
     let mut dispatch = Dispatch::new(Arc::clone(&context.router));
-    let mut complained = Value::Null;
-    let mut settings = durable.settings();
+    let mut limits = LimitSettings::default();
+    let mut changes = durable.settings();
     let (mut sampled, mut checked) = (Instant::now(), Instant::now());
     loop {
-        let changing = context.accounts.changing().await;
-        let set = setting(durable, QUOTAS).await;
-        match quota::own(&set, context.accounts.defaults()) {
-            Ok(own) => context.accounts.set_own(own),
-            Err(errors) if set != complained => {
-                let (field, sentence) = &errors[0];
-                tracing::warn!(setting = QUOTAS, field, %sentence, "a shared setting makes no sense; what it said before counts");
-                complained = set;
-            }
-            Err(_) => {}
-        }
-        drop(changing);
-        let thresholds = alert::thresholds(&setting(durable, ALERT_THRESHOLDS).await);
+        // What cannot be read now is read after the next change, or the next look.
+        let _ = limits.take_over(durable, &context.accounts).await;
+        let set = settings::get(durable, ALERT_THRESHOLDS).await;
+        let thresholds = alert::thresholds(&set.unwrap_or_default());
         let interval = Duration::from_millis(thresholds.check_interval_ms);
         let check_at = checked + interval.clamp(CHECK_EVERY_MIN, CHECK_EVERY_MAX);
         let sample_at = sampled + SAMPLE_EVERY;
         let look_at = check_at.min(sample_at).min(Instant::now() + LOOK_EVERY);
         // Whatever ends it: a change that came before the settings were read counts twice.
-        let _ = timeout_at(look_at, settings.changed()).await;
+        let _ = timeout_at(look_at, changes.changed()).await;
         let now = Instant::now();
         if now >= sample_at {
             sampled = now;
@@ -97,16 +88,4 @@ async fn levels(durable: &Durable) -> Levels {
         levels.backup_due_from_ms = Some(view.backup_ms.unwrap_or(0).max(started_ms));
     }
     levels
-}
-
-/// What was set; null if nothing was, or it cannot be had now.
-async fn setting(durable: &Durable, key: &str) -> Value {
-    let key = Name::parse(key).expect("a constant of ours is a name");
-    match durable.call(Command::Config(ConfigCommand::Get { key })).await {
-        Ok(Reply::Config(views)) => {
-            let set = views.first().and_then(|view| serde_json::from_slice(&view.value).ok());
-            set.unwrap_or_default()
-        }
-        _ => Value::Null,
-    }
 }

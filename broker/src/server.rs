@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::core::command::{Command, Rejection, Reply, SessionId};
 use crate::core::limits::CoreConfig;
 use crate::durable::{Durable, PushTo};
-use crate::http::{self, DurableCalls, HttpSettings, HttpState, RateLimits};
+use crate::http::{self, DurableCalls, HttpSettings, HttpState};
 use crate::logging::Log;
 use crate::metrics::{Histogram, Metrics};
 use crate::monitor::Monitor;
@@ -37,6 +37,7 @@ use crate::quota::Accounts;
 use crate::rounds;
 use crate::routing::Router;
 use crate::session::{Auth, Context, LameDuck, Timeouts};
+use crate::settings::LimitSettings;
 use crate::store::StoreError;
 use crate::store::rocks::RocksStore;
 use crate::traces::Traces;
@@ -227,13 +228,12 @@ async fn serve(
     let (stop_http, http_stops) = watch::channel(false);
     let (errands, mut handed_in) = mpsc::channel(1);
     let traces = Arc::new(Traces::default());
-    let rate_limits = Arc::new(RateLimits::new(config.rates.quotas(), config.rates.buckets_max));
     let monitor = Monitor::new(
         Arc::clone(&context),
         Arc::clone(&registry),
         addresses,
         connections_max,
-        (Arc::clone(&push), Arc::clone(&traces), Arc::clone(&rate_limits)),
+        (Arc::clone(&push), Arc::clone(&traces)),
         clock,
     );
     let http_state = HttpState {
@@ -241,8 +241,8 @@ async fn serve(
         admits: Arc::new(move |token: &str| operator.admits(token)),
         admins: config.legacy.admin_agents.0.clone().into(),
         cooldowns: Arc::default(),
-        limits: rate_limits,
         accounts: Arc::clone(&context.accounts),
+        clock,
         mistakes: Arc::default(),
         routed: Arc::default(),
         lookout: Arc::clone(durable.lookout()),
@@ -261,7 +261,10 @@ async fn serve(
         errands,
         settings: HttpSettings::from(config),
     };
-    let rates = tokio::spawn(http::follow_rate_limits(http_state.clone(), durable.settings()));
+    // Before anybody comes in.
+    if let Err(rejection) = LimitSettings::default().take_over(&durable, &context.accounts).await {
+        tracing::warn!(%rejection, "what was set about limits cannot be read; the defaults apply");
+    }
     let sights = durable.lookout().follow_rare();
     let looked_at = http_state.clone();
     let pushing =
@@ -322,7 +325,6 @@ async fn serve(
     tracing::info!(again = errand.is_some(), "stopping");
     rounds.abort();
     pushing.abort();
-    rates.abort();
     if let Some(recording) = recording {
         recording.abort();
     }
@@ -422,7 +424,11 @@ pub(crate) fn context(
             write_ms: milliseconds(timeouts.write),
         },
         router,
-        accounts: Arc::new(Accounts::new(config.quotas.quota(), config.quotas.identities_max)),
+        accounts: Arc::new(Accounts::new(
+            config.quotas.quota(),
+            config.rates.rates(),
+            config.quotas.identities_max,
+        )),
         durable,
         process: process_name(),
         metrics: Metrics::default(),

@@ -25,8 +25,9 @@ settings! {
         "messages" messages: usize = 0, in 0..=MANY;
         /// Bytes of messages a minute, and in a row.
         "bytes" bytes: usize = 0, in 0..=MANY;
-        /// Identities that are remembered, of 200 bytes each. 100,000: 20 MB. Beyond, those are
-        /// forgotten that nobody uses, the idle ones first.
+        /// Identities that are remembered, over TCP and at the doors of the AgentCom v2 hub, of 250
+        /// bytes each, and as much again at a door of the hub. 100,000: 25 to 75 MB. Beyond, those
+        /// are forgotten that nobody uses: the idle ones, then those that soon are.
         "identities_max" identities_max: usize = 100_000, in 1..=10_000_000;
     }
 }

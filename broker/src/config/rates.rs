@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::setting::settings;
-use crate::limiter::{Action, Quota, Tier};
+use crate::quota::{Action, Rate, Tier};
 
 /// Upper edge: a million a minute is no limit any more.
 const ACTS: u64 = 1_000_000;
@@ -37,10 +37,6 @@ settings! {
         "ws_message" ws_message: usize = 200, in 0..=ACTS;
         /// Registrations from one address, in five minutes instead of one.
         "onboard" onboard: usize = 3, in 0..=ACTS;
-        /// Buckets that are remembered, one for each who, where and what, of 100 bytes each. 100,000:
-        /// 10 MB. Beyond, those are forgotten that are full again, then those that were used longest
-        /// ago.
-        "buckets_max" buckets_max: usize = 100_000, in 1..=10_000_000;
     }
 }
 
@@ -48,13 +44,13 @@ settings! {
 const ONBOARD_MINUTES: u64 = 5;
 
 impl Rates {
-    /// The quota of every action that is limited.
+    /// The rate of every action that is limited.
     #[must_use]
-    pub fn quotas(&self) -> BTreeMap<Action, Quota> {
+    pub fn rates(&self) -> BTreeMap<Action, Rate> {
         if !self.enabled {
             return BTreeMap::new();
         }
-        let quota = |action| {
+        let rate = |action| {
             let acts = match action {
                 Action::Other(Tier::Light) => self.light,
                 Action::Other(Tier::Normal) => self.normal,
@@ -65,10 +61,10 @@ impl Rates {
                 Action::MailboxPoll => self.mailbox_poll,
                 Action::ChannelCreate => self.channel_create,
                 Action::WsMessage => self.ws_message,
-                Action::Onboard => return Quota::of(self.onboard as u64, ONBOARD_MINUTES),
+                Action::Onboard => return Rate::of(self.onboard as u64, ONBOARD_MINUTES),
             };
-            Quota::a_minute(acts as u64)
+            Rate::a_minute(acts as u64)
         };
-        Action::ALL.into_iter().filter_map(|action| Some((action, quota(action)?))).collect()
+        Action::ALL.into_iter().filter_map(|action| Some((action, rate(action)?))).collect()
     }
 }

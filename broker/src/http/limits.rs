@@ -9,29 +9,19 @@ use axum::extract::{MatchedPath, Path, State};
 use axum::http::request::Parts;
 use axum::http::{Extensions, Method, StatusCode};
 use axum::response::Response;
-use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
-use tracing::warn;
 
 use super::body::CallerBody;
 use super::caller::Caller;
 use super::error::reply;
-use super::handlers::unix_ms;
 use super::{DurableCalls, HttpError, HttpState, config};
-use crate::limiter::{Action, Limiter, Quota, Subject, Tier, Transport, Usage, Verdict};
+use crate::quota::{self, Action, Rate, Tier, Transport, Usage, Verdict};
 use crate::translate::rates;
 use crate::translate::setting::{RATE_DEFAULTS, RATE_OVERRIDES, RATE_WHITELIST};
 
 /// Whoever is shown one by one on a dashboard.
 const SHOWN_MAX: usize = 1_000;
 const OFFENDERS: usize = 3;
-
-/// The limits that all connections share; and what is held by whoever changes a setting, or takes
-/// over what is set: two changes of one must not overwrite each other, nor what was read first be
-/// taken over last.
-#[derive(Debug)]
-pub struct RateLimits(Mutex<Limiter>, tokio::sync::Mutex<()>);
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
@@ -75,24 +65,7 @@ pub(super) fn frame(kind: &str) -> (Action, bool) {
     (action, !is_about_a_task)
 }
 
-impl RateLimits {
-    /// Limits with these quotas, which remember so many buckets.
-    #[must_use]
-    pub fn new(quotas: BTreeMap<Action, Quota>, buckets_max: usize) -> RateLimits {
-        RateLimits(Mutex::new(Limiter::new(quotas, buckets_max)), tokio::sync::Mutex::default())
-    }
-
-    /// Buckets that are remembered now.
-    #[must_use]
-    pub fn buckets(&self) -> usize {
-        self.0.lock().buckets()
-    }
-
-    /// Somebody does something.
-    pub(super) fn check(&self, subject: &Subject, transport: Transport, action: Action) -> Verdict {
-        self.0.lock().check(subject, transport, action, unix_ms())
-    }
-
+impl<D> HttpState<D> {
     /// A request of a caller whom its token says. The operator is not limited.
     pub(super) fn check_caller(
         &self,
@@ -103,28 +76,22 @@ impl RateLimits {
         match caller {
             Caller::Operator => Ok(()),
             Caller::Agent { agent, .. } => {
-                self.check_route(&Subject::Agent(agent.clone()), method, extensions)
+                self.check_route(&quota::agent(agent.as_str()), method, extensions)
             }
         }
     }
 
     /// A request of nobody in particular.
-    pub(super) fn check_address(
-        &self,
-        method: &Method,
-        extensions: &Extensions,
-    ) -> Result<(), HttpError> {
+    fn check_address(&self, method: &Method, extensions: &Extensions) -> Result<(), HttpError> {
         match extensions.get::<Peer>() {
-            Some(Peer(address)) => {
-                self.check_route(&Subject::Address(*address), method, extensions)
-            }
+            Some(Peer(address)) => self.check_route(&quota::address(*address), method, extensions),
             None => Ok(()),
         }
     }
 
     fn check_route(
         &self,
-        subject: &Subject,
+        identity: &str,
         method: &Method,
         extensions: &Extensions,
     ) -> Result<(), HttpError> {
@@ -132,52 +99,49 @@ impl RateLimits {
         let Some(action) = route.and_then(|route| action(method, route.as_str())) else {
             return Ok(());
         };
-        match self.check(subject, Transport::Http, action) {
+        let now = self.clock.tick();
+        match self.accounts.visitor(identity, Transport::Http, now).check(action, now) {
             Verdict::Allowed | Verdict::Warned { .. } => Ok(()),
             Verdict::Denied { retry_after_ms } => {
                 Err(HttpError::RateLimited { retry_after_ms, tier: action.tier().as_str() })
             }
         }
     }
+}
 
-    /// What dashboards show of them.
-    pub(super) fn to_json(&self) -> Value {
-        let now_ms = unix_ms();
-        let limiter = self.0.lock();
-        let usage = limiter.usage(SHOWN_MAX, now_ms);
-        let exempt = limiter.exempt().clone();
-        let violations = limiter.violations_of_hour(now_ms);
-        drop(limiter);
-        let mut offenders: Vec<&Usage> =
-            usage.iter().filter(|usage| usage.violations > 0).collect();
-        offenders.sort_by_key(|usage| std::cmp::Reverse(usage.violations));
-        let top = offenders.iter().take(OFFENDERS).map(|usage| {
-            json!({"agent_id": usage.subject.key(), "violations": usage.violations,
-                "rate_limited": true})
-        });
-        let per_agent: Map<String, Value> =
-            usage.iter().map(|usage| (usage.subject.key(), shown(usage, &exempt))).collect();
-        json!({
-            "summary": {
-                "total_violations_1h": violations,
-                "active_rate_limited": offenders.len(),
-                "exempt_count": exempt.len(),
-                "top_offenders": top.collect::<Vec<Value>>(),
-            },
-            "per_agent": per_agent,
-        })
-    }
+/// What dashboards show of them.
+pub(super) fn to_json<D>(state: &HttpState<D>) -> Value {
+    let (accounts, now) = (&state.accounts, state.clock.tick());
+    let usage = accounts.visitors(SHOWN_MAX, now);
+    let exempt = accounts.exempt();
+    let mut offenders: Vec<&Usage> = usage.iter().filter(|usage| usage.violations > 0).collect();
+    offenders.sort_by_key(|usage| std::cmp::Reverse(usage.violations));
+    let top = offenders.iter().take(OFFENDERS).map(|usage| {
+        json!({"agent_id": usage.key, "violations": usage.violations, "rate_limited": true})
+    });
+    let per_agent: Map<String, Value> =
+        usage.iter().map(|usage| (usage.key.clone(), shown(usage, &exempt))).collect();
+    json!({
+        "summary": {
+            "total_violations_1h": accounts.denials(now),
+            "active_rate_limited": offenders.len(),
+            "exempt_count": exempt.len(),
+            "top_offenders": top.collect::<Vec<Value>>(),
+        },
+        "per_agent": per_agent,
+    })
 }
 
 fn shown(usage: &Usage, exempt: &BTreeSet<String>) -> Value {
     let door = |wanted: Transport| -> Map<String, Value> {
-        let buckets = usage.buckets.iter().filter(|(transport, ..)| *transport == wanted);
-        let shown = buckets.map(|(_, action, left, capacity)| {
-            #[allow(clippy::cast_precision_loss, reason = "a share for people")]
-            let used = 100.0 - (*left as f64) * 100.0 / capacity.max(1.0);
-            let bucket =
-                json!({"remaining": left, "capacity": capacity, "usage_pct": used.round()});
-            (action.as_str().to_owned(), bucket)
+        let here = usage.remainders.iter().filter(|left| left.transport == wanted);
+        let shown = here.map(|left| {
+            #[allow(clippy::cast_precision_loss, reason = "numbers for people")]
+            let (remaining, capacity) = (left.remaining as f64, left.capacity as f64);
+            let used = 100.0 - remaining * 100.0 / capacity.max(1.0);
+            let bucket = json!({"remaining": left.remaining, "capacity": capacity,
+                "usage_pct": used.round()});
+            (left.action.as_str().to_owned(), bucket)
         });
         shown.collect()
     };
@@ -186,38 +150,8 @@ fn shown(usage: &Usage, exempt: &BTreeSet<String>) -> Value {
         "http": door(Transport::Http),
         "violations": {"consecutive": usage.violations, "total_in_window": usage.violations},
         "rate_limited": usage.violations > 0,
-        "exempt": exempt.contains(&usage.subject.key()),
+        "exempt": exempt.contains(&usage.key),
     })
-}
-
-/// Take over what is set.
-///
-/// # Errors
-/// [`HttpError`] if the settings cannot be had.
-pub(super) async fn load<D: DurableCalls>(state: &HttpState<D>) -> Result<(), HttpError> {
-    let _changing = state.limits.1.lock().await;
-    let overrides = config::get(state, RATE_OVERRIDES).await?.unwrap_or_default();
-    let whitelist = config::get(state, RATE_WHITELIST).await?.unwrap_or_default();
-    let defaults = config::get(state, RATE_DEFAULTS).await?.unwrap_or_default();
-    let mut limiter = state.limits.0.lock();
-    for (setting, outcome) in [
-        (RATE_DEFAULTS, rates::defaults(&defaults).map(|own| limiter.set_defaults(own))),
-        (RATE_OVERRIDES, rates::overrides(&overrides).map(|own| limiter.set_overrides(own))),
-        (RATE_WHITELIST, rates::whitelist(&whitelist).map(|all| limiter.set_exempt(all))),
-    ] {
-        if let Err(sentence) = outcome {
-            warn!(setting, %sentence, "a shared setting makes no sense; what it said before counts");
-        }
-    }
-    Ok(())
-}
-
-/// Take over what is set whenever something is, for ever: over these routes, or by any other door.
-pub async fn follow<D: DurableCalls>(state: HttpState<D>, mut set: watch::Receiver<u64>) {
-    while set.changed().await.is_ok() {
-        // What cannot be read now is read after the next change.
-        let _ = load(&state).await;
-    }
 }
 
 /// `GET /api/admin/rate-limits`
@@ -226,30 +160,26 @@ pub(super) async fn show<D: DurableCalls>(
     caller: Caller,
 ) -> Result<Response, HttpError> {
     caller.admin()?;
-    let limiter = state.limits.0.lock();
-    let defaults: Map<String, Value> = limiter
-        .defaults()
-        .iter()
-        .map(|(action, quota)| {
-            let shown =
-                json!({"capacity": quota.capacity, "refill_rate_per_min": quota.per_minute});
-            (action.as_str().to_owned(), shown)
-        })
-        .collect();
-    let own = |tiers: &BTreeMap<Tier, Quota>| -> Map<String, Value> {
-        let shown = tiers.iter().map(|(tier, quota)| {
+    let accounts = &state.accounts;
+    let defaults = accounts.rates().into_iter().map(|(action, rate)| {
+        let shown = json!({"capacity": rate.capacity, "refill_rate_per_min": rate.per_minute});
+        (action.as_str().to_owned(), shown)
+    });
+    let own = |tiers: BTreeMap<Tier, Rate>| -> Map<String, Value> {
+        let shown = tiers.into_iter().map(|(tier, rate)| {
             // The hub's own units: thousandths of a token, and those in a millisecond.
-            let (capacity, rate) = (quota.capacity * 1_000.0, quota.per_minute / 60.0);
-            (tier.as_str().to_owned(), json!({"capacity": capacity, "refill_rate": rate}))
+            let (capacity, refill_rate) = (rate.capacity * 1_000.0, rate.per_minute / 60.0);
+            (tier.as_str().to_owned(), json!({"capacity": capacity, "refill_rate": refill_rate}))
         });
         shown.collect()
     };
-    let overrides: Map<String, Value> = limiter
-        .overrides()
-        .iter()
-        .map(|(agent, tiers)| (agent.clone(), Value::Object(own(tiers))))
-        .collect();
-    let body = json!({"defaults": defaults, "overrides": overrides, "whitelist": limiter.exempt()});
+    let overrides = accounts.overrides().into_iter();
+    let overrides = overrides.map(|(agent, tiers)| (agent, Value::Object(own(tiers))));
+    let body = json!({
+        "defaults": defaults.collect::<Map<String, Value>>(),
+        "overrides": overrides.collect::<Map<String, Value>>(),
+        "whitelist": accounts.exempt(),
+    });
     Ok(reply(StatusCode::OK, &body))
 }
 
@@ -263,9 +193,9 @@ pub(super) async fn set_defaults<D: DurableCalls>(
     let defaults = Value::Object(fields);
     let own = rates::defaults(&defaults);
     let own = own.map_err(|detail| HttpError::Setting("invalid_defaults", detail))?;
-    let _changing = state.limits.1.lock().await;
+    let _changing = state.accounts.changing().await;
     config::set(&state, RATE_DEFAULTS, &defaults).await?;
-    state.limits.0.lock().set_defaults(own);
+    state.accounts.set_rates(own);
     Ok(reply(StatusCode::OK, &json!({"status": "updated", "defaults": defaults})))
 }
 
@@ -302,14 +232,14 @@ async fn change_overrides<D: DurableCalls>(
     state: &HttpState<D>,
     change: impl FnOnce(&mut Map<String, Value>),
 ) -> Result<(), HttpError> {
-    let _changing = state.limits.1.lock().await;
+    let _changing = state.accounts.changing().await;
     let stored = config::get(state, RATE_OVERRIDES).await?;
     let mut all = stored.and_then(|stored| stored.as_object().cloned()).unwrap_or_default();
     change(&mut all);
     let all = Value::Object(all);
     config::set(state, RATE_OVERRIDES, &all).await?;
     if let Ok(overrides) = rates::overrides(&all) {
-        state.limits.0.lock().set_overrides(overrides);
+        state.accounts.set_overrides(overrides);
     }
     Ok(())
 }
@@ -320,7 +250,7 @@ pub(super) async fn whitelist<D: DurableCalls>(
     caller: Caller,
 ) -> Result<Response, HttpError> {
     caller.admin()?;
-    let body = json!({"whitelist": state.limits.0.lock().exempt()});
+    let body = json!({"whitelist": state.accounts.exempt()});
     Ok(reply(StatusCode::OK, &body))
 }
 
@@ -371,12 +301,12 @@ async fn change_whitelist<D: DurableCalls>(
     state: &HttpState<D>,
     change: impl FnOnce(&mut BTreeSet<String>),
 ) -> Result<(), HttpError> {
-    let _changing = state.limits.1.lock().await;
+    let _changing = state.accounts.changing().await;
     let stored = config::get(state, RATE_WHITELIST).await?.unwrap_or_default();
     let mut all = rates::whitelist(&stored).unwrap_or_default();
     change(&mut all);
     config::set(state, RATE_WHITELIST, &json!(all)).await?;
-    state.limits.0.lock().set_exempt(all);
+    state.accounts.set_exempt(all);
     Ok(())
 }
 
@@ -397,7 +327,7 @@ pub(super) async fn count_address<D: DurableCalls>(
     let is_post_of_agent = route.is_some_and(|route| route.as_str() == "/api/channels")
         && request.method() != Method::GET;
     if route.is_some_and(|route| OPEN.contains(&route.as_str())) && !is_post_of_agent {
-        state.limits.check_address(request.method(), request.extensions())?;
+        state.check_address(request.method(), request.extensions())?;
     }
     Ok(next.run(request).await)
 }
@@ -408,5 +338,5 @@ pub(super) fn count<D>(
     caller: &Caller,
     parts: &Parts,
 ) -> Result<(), HttpError> {
-    state.limits.check_caller(caller, &parts.method, &parts.extensions)
+    state.check_caller(caller, &parts.method, &parts.extensions)
 }

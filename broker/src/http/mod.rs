@@ -67,12 +67,12 @@ use crate::errand::Errands;
 use crate::logging::Log;
 use crate::lookout::Lookout;
 use crate::monitor::Monitoring;
+use crate::net::Clock;
 use crate::push::Push;
 use crate::quota::Accounts;
 
 pub use agent::{Cooldowns, Mistakes};
 pub use dashboard::Snapshots;
-pub use limits::{RateLimits, follow as follow_rate_limits};
 pub use routed::Routed;
 pub use serve::serve;
 
@@ -143,10 +143,10 @@ pub struct HttpState<D> {
     pub admins: Arc<[Name]>,
     /// Agents that were cut off for wrong frames.
     pub cooldowns: Arc<Cooldowns>,
-    /// Who may ask how often.
-    pub limits: Arc<RateLimits>,
-    /// What identities may have and do over TCP.
+    /// What identities may have and do.
     pub accounts: Arc<Accounts>,
+    /// That of the accounts.
+    pub clock: Clock,
     /// What was wrong with frames of agents.
     pub mistakes: Arc<Mistakes>,
     /// How tasks were routed that went to legacy agents.

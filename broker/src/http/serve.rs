@@ -22,7 +22,7 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::error::HttpError;
-use super::limits::{self, Peer};
+use super::limits::Peer;
 use super::patience::{PatientStream, Stage};
 use super::{DurableCalls, HttpSettings, HttpState, routes};
 
@@ -43,9 +43,6 @@ pub async fn serve<D: DurableCalls>(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let settings = state.settings;
-    if limits::load(&state).await.is_err() {
-        warn!("what was set about rate limits cannot be read; the defaults apply");
-    }
     let router = routes(state);
     let connections_max = settings.connections_max.min(Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(connections_max));

@@ -1,5 +1,6 @@
 //! Requests over a real socket, answers compared byte for byte where clients look.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use axum::http::Method;
@@ -17,6 +18,7 @@ use crate::core::command::{
     TaskView, TokenView,
 };
 use crate::monitor::Wanted;
+use crate::quota::Quota;
 
 const TOKEN: &str = "7f";
 
@@ -191,7 +193,7 @@ impl Server {
             admits: Arc::new(|token| token == TOKEN),
             admins: [Name::parse("root").unwrap()].into(),
             cooldowns: Arc::default(),
-            limits: Arc::new(RateLimits::new(std::collections::BTreeMap::new(), 100)),
+            clock: Clock::start(),
             mistakes: Arc::default(),
             routed: Arc::default(),
             lookout: Arc::default(),
@@ -201,7 +203,7 @@ impl Server {
             push: Arc::new(push),
             monitor: Arc::new(Quiet),
             log: Log::silent(),
-            accounts: Arc::new(crate::quota::Accounts::new(crate::quota::Quota::default(), 100)),
+            accounts: Arc::new(Accounts::new(Quota::default(), BTreeMap::new(), 100)),
             errands: tokio::sync::mpsc::channel(1).0,
             settings,
         };

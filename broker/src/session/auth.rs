@@ -8,6 +8,7 @@ use crate::config;
 use crate::core::command::Name;
 use crate::keyring::Keyring;
 use crate::operator::Operator;
+use crate::quota;
 use crate::routing::{Entry, Permissions, Rules};
 use crate::translate::message::OPERATOR;
 use agentcom_protocol::Connect;
@@ -116,7 +117,7 @@ impl Auth {
 
     fn agent_with(&self, token: &str) -> Option<Login> {
         let agent = self.keyring.agent(token)?;
-        let identity = format!("agent:{agent}").into();
+        let identity = quota::agent(agent.as_str()).into();
         let permissions = Some(Arc::clone(&self.of_agents));
         Some(Login { identity, permissions, agent: Some(agent) })
     }

@@ -31,7 +31,7 @@ use self::subscriptions::Subscriptions;
 use crate::core::command::{Command, SessionId, Tick};
 use crate::durable::ReplyTo;
 use crate::net::{Client, Cut, Framing, Outlet};
-use crate::quota::{Account, Thing, Ticket};
+use crate::quota::{self, Account, Thing, Ticket};
 use crate::routing::{Destination, Dispatch, Origin, Permissions, Subscription};
 use agentcom_protocol::{
     ClientDecoder, ClientFrame, Connect, DecodeError, Decoded, Filter, Limits, Publish, Subject,
@@ -172,7 +172,7 @@ impl Session {
         } else {
             context.timeouts.half_frame_ms
         };
-        let account = context.accounts.of(&format!("address:{peer}"), now);
+        let account = context.accounts.of(&quota::address(peer), now);
         // A stranger counts for nobody until it is known who it is.
         let place = if auth_is_required { None } else { account.enter(Thing::Connection) };
         let is_crowded_out = !auth_is_required && place.is_none();
@@ -538,7 +538,7 @@ impl Session {
             return Err(self.violation(dispatch));
         };
         self.account = match &*login.identity {
-            ANONYMOUS => self.context.accounts.of(&format!("address:{}", self.peer), now),
+            ANONYMOUS => self.context.accounts.of(&quota::address(self.peer), now),
             identity => self.context.accounts.of(identity, now),
         };
         self.is_metered = self.account.is_metered();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::limiter::{Action, Quota, Tier};
+use crate::quota::{Action, Rate, Tier};
 
 const NO_OBJECT: &str = "must be an object";
 
@@ -13,26 +13,26 @@ const NO_OBJECT: &str = "must be an object";
 ///
 /// # Errors
 /// A sentence: what is allowed.
-pub fn defaults(set: &Value) -> Result<BTreeMap<Action, Quota>, String> {
-    let quota_of = |(name, quota): (&String, &Value)| match (Action::parse(name), quota_of(quota)) {
-        (Some(action), Some(quota)) => Ok((action, quota)),
+pub fn defaults(set: &Value) -> Result<BTreeMap<Action, Rate>, String> {
+    let rate_of = |(name, rate): (&String, &Value)| match (Action::parse(name), rate_of(rate)) {
+        (Some(action), Some(rate)) => Ok((action, rate)),
         (None, _) => {
             let names: Vec<&str> = Action::ALL.map(Action::as_str).to_vec();
             Err(format!("there are {}", names.join(", ")))
         }
         (_, None) => Err("each must have numeric 'capacity' and 'refill_rate_per_min'".to_owned()),
     };
-    members(set)?.map(quota_of).collect()
+    members(set)?.map(rate_of).collect()
 }
 
 /// What one agent may do instead, by tier.
 ///
 /// # Errors
 /// A sentence: what is allowed.
-pub fn tiers(own: &Map<String, Value>) -> Result<BTreeMap<Tier, Quota>, String> {
+pub fn tiers(own: &Map<String, Value>) -> Result<BTreeMap<Tier, Rate>, String> {
     let given = Tier::ALL.into_iter().filter_map(|tier| Some((tier, own.get(tier.as_str())?)));
-    let tiers: Option<BTreeMap<Tier, Quota>> =
-        given.map(|(tier, quota)| Some((tier, quota_of(quota)?))).collect();
+    let tiers: Option<BTreeMap<Tier, Rate>> =
+        given.map(|(tier, rate)| Some((tier, rate_of(rate)?))).collect();
     match tiers {
         None => Err("each tier must have numeric 'capacity' and 'refill_rate_per_min'".to_owned()),
         Some(tiers) if tiers.is_empty() => {
@@ -46,7 +46,7 @@ pub fn tiers(own: &Map<String, Value>) -> Result<BTreeMap<Tier, Quota>, String> 
 ///
 /// # Errors
 /// A sentence: what is allowed.
-pub fn overrides(set: &Value) -> Result<BTreeMap<String, BTreeMap<Tier, Quota>>, String> {
+pub fn overrides(set: &Value) -> Result<BTreeMap<String, BTreeMap<Tier, Rate>>, String> {
     let own = |(agent, own): (&String, &Value)| match own {
         Value::Object(own) => Ok((agent.clone(), tiers(own)?)),
         _ => Err(NO_OBJECT.to_owned()),
@@ -70,9 +70,9 @@ pub fn whitelist(set: &Value) -> Result<BTreeSet<String>, String> {
     }
 }
 
-fn quota_of(value: &Value) -> Option<Quota> {
+fn rate_of(value: &Value) -> Option<Rate> {
     let number = |key: &str| value.get(key).and_then(Value::as_f64).filter(|number| *number >= 0.0);
-    Some(Quota { capacity: number("capacity")?, per_minute: number("refill_rate_per_min")? })
+    Some(Rate { capacity: number("capacity")?, per_minute: number("refill_rate_per_min")? })
 }
 
 fn members(value: &Value) -> Result<impl Iterator<Item = (&String, &Value)>, String> {

@@ -10,6 +10,7 @@ use crate::core::command::{
 };
 use crate::http::DurableCalls;
 use crate::http::caller::Caller;
+use crate::quota::{self, Transport};
 
 impl<D: DurableCalls> AgentSocket<D> {
     pub(super) async fn identify(&mut self, fields: &Map<String, Value>) -> Step {
@@ -40,6 +41,8 @@ impl<D: DurableCalls> AgentSocket<D> {
         if self.agent.as_ref() != Some(&agent) {
             self.is_attached = false;
         }
+        let (accounts, now) = (&self.state.accounts, self.state.clock.tick());
+        self.visitor = Some(accounts.visitor(&quota::agent(agent.as_str()), Transport::Ws, now));
         (self.agent, self.capabilities) = (Some(agent.clone()), names);
         self.say(&json!({"type": "identified", "agent_id": agent.as_str()})).await?;
         if self.is_attached {

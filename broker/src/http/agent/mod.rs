@@ -48,7 +48,7 @@ use crate::core::command::{
     Push, Rejection, Reply, SessionId, TaskId,
 };
 use crate::durable::{Heard, PushTo};
-use crate::limiter::{Action, Subject, Transport, Verdict};
+use crate::quota::{Action, Verdict, Visitor};
 use crate::translate::message;
 
 /// Pushes that may wait for a slow agent. 1,024: more than a burst of a busy channel.
@@ -84,6 +84,7 @@ pub(super) async fn open<D: DurableCalls>(
             queue: pushes.downgrade(),
             pushes: Some(pushes),
             agent: None,
+            visitor: None,
             is_attached: false,
             attach_at: None,
             capabilities: Vec::new(),
@@ -117,6 +118,8 @@ struct AgentSocket<D> {
     queue: mpsc::WeakSender<Heard>,
     /// Who it is, once it said so.
     agent: Option<Name>,
+    /// The same, as whoever counts knows it.
+    visitor: Option<Visitor>,
     /// Whether it takes work.
     is_attached: bool,
     /// When it does so without having said what it still works on.
@@ -231,19 +234,14 @@ impl<D: DurableCalls> AgentSocket<D> {
             return self.violate("unknown", form.into_errors()).await;
         };
         let (action, may_be_denied) = limits::frame(&kind);
-        // Whoever did not say who it is can do nothing that has to be limited.
-        if let Some(agent) = self.agent.clone()
-            && !self.is_let_through(agent, Action::WsMessage, may_be_denied).await?
-        {
+        if !self.is_let_through(Action::WsMessage, may_be_denied).await? {
             return Ok(());
         }
         let errors = frame::check(&kind, &fields);
         if !errors.is_empty() {
             return self.violate(&kind, errors).await;
         }
-        if let Some(agent) = self.agent.clone()
-            && !self.is_let_through(agent, action, may_be_denied).await?
-        {
+        if !self.is_let_through(action, may_be_denied).await? {
             return Ok(());
         }
         match (&self.agent, kind.as_str()) {
@@ -257,14 +255,11 @@ impl<D: DurableCalls> AgentSocket<D> {
     }
 
     /// Count a frame; whether it may be handled. If it may soon not be, the agent is warned.
-    async fn is_let_through(
-        &mut self,
-        agent: Name,
-        action: Action,
-        may_be_denied: bool,
-    ) -> Result<bool, End> {
+    async fn is_let_through(&mut self, action: Action, may_be_denied: bool) -> Result<bool, End> {
+        // Whoever did not say who it is can do nothing that has to be limited.
+        let Some(visitor) = &self.visitor else { return Ok(true) };
         let tier = action.tier().as_str();
-        match self.state.limits.check(&Subject::Agent(agent), Transport::Ws, action) {
+        match visitor.check(action, self.state.clock.tick()) {
             Verdict::Allowed => Ok(true),
             Verdict::Warned { remaining, capacity } => {
                 let warning = json!({"type": "rate_limit_warning", "tier": tier,

@@ -19,7 +19,7 @@ use crate::core::command::{
 use crate::core::record::Shelf;
 use crate::http::error::reply;
 use crate::http::handlers::{present, unix_ms};
-use crate::http::{DurableCalls, HttpError, HttpState, alerts, figures, task_view, upkeep};
+use crate::http::{DurableCalls, HttpError, HttpState, alerts, figures, limits, task_view, upkeep};
 
 /// Tasks of a kind in one snapshot, the oldest ones: what fits on a screen.
 const TASKS_MAX: usize = 100;
@@ -90,7 +90,7 @@ async fn take<D: DurableCalls>(state: &HttpState<D>) -> Result<Value, HttpError>
         "dets_health": stores,
         "validation": state.mistakes.to_json(now_ms),
         "active_alerts": alerts::active(state),
-        "rate_limits": state.limits.to_json(),
+        "rate_limits": limits::to_json(state),
         "routing_stats": state.routed.to_json(),
     });
     let mut completions = Vec::with_capacity(digest.completions.len());
