@@ -24,11 +24,11 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use self::meter::{Meter, Pace};
-use self::rates::{Denials, DoorMeters, RateTable, Violations};
+use self::rates::{Denials, DoorMeters, RateTable, VIOLATIONS_MS, Violations};
 use crate::core::command::{Command, Tick};
 use crate::translate::message::OPERATOR;
 
-pub use rates::{Action, Rate, Remainder, Tier, Transport, Verdict};
+pub use rates::{Action, Allowance, Denial, Rate, Remainder, Tier, Transport};
 
 /// What an identity may have and do over TCP. 0: as much as it likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -238,15 +238,26 @@ pub struct Visitor {
 
 impl Visitor {
     /// Do something.
-    #[must_use]
-    pub fn check(&self, action: Action, now: Tick) -> Verdict {
-        let meters = self.account.doors[self.transport as usize].get();
-        let verdict = meters.expect("whoever lets visitors in makes them").take(action, now);
-        if let Verdict::Denied { .. } = verdict {
-            self.account.violations.lock().note(now);
+    ///
+    /// # Errors
+    /// [`Denial`], which counts as a violation.
+    pub fn take(&self, action: Action, now: Tick) -> Result<Allowance, Denial> {
+        let taken = self.meters().take(action, now);
+        taken.map_err(|retry_after_ms| {
             self.denials.lock().add(now.0, 1);
-        }
-        verdict
+            let is_first = self.account.violations.lock().note(now);
+            Denial { retry_after_ms, withhold_ms: is_first.then_some(VIOLATIONS_MS) }
+        })
+    }
+
+    /// Do what is counted and never denied.
+    pub fn count(&self, action: Action, now: Tick) -> Allowance {
+        self.meters().take(action, now).unwrap_or(Allowance::Plenty)
+    }
+
+    fn meters(&self) -> &DoorMeters {
+        let meters = self.account.doors[self.transport as usize].get();
+        meters.expect("whoever lets visitors in makes them")
     }
 }
 
@@ -294,6 +305,7 @@ pub fn is_request(command: &Command) -> bool {
             | Command::Detach { .. }
             | Command::Heartbeat { .. }
             | Command::Holds { .. }
+            | Command::Withhold { .. }
     )
 }
 
@@ -594,15 +606,16 @@ mod tests {
         let accounts = accounts(Quota::default());
         let home = "127.0.0.1".parse().unwrap();
         let check = |identity: &str, transport, now| {
-            accounts.visitor(identity, transport, now).check(HEAVY, now)
+            accounts.visitor(identity, transport, now).take(HEAVY, now)
         };
         for _ in 0..10 {
             let _ = check(&address(home), Transport::Http, NOW);
         }
-        let denied = Verdict::Denied { retry_after_ms: 6_000 };
-        assert_eq!(check(&address(home), Transport::Http, NOW), denied);
-        assert_eq!(check(&address(home), Transport::Ws, NOW), Verdict::Allowed);
-        assert_eq!(check(&agent("127.0.0.1"), Transport::Http, NOW), Verdict::Allowed);
+        let denied = |withhold_ms| Err(Denial { retry_after_ms: 6_000, withhold_ms });
+        assert_eq!(check(&address(home), Transport::Http, NOW), denied(Some(60_000)));
+        assert_eq!(check(&address(home), Transport::Http, NOW), denied(None));
+        assert_eq!(check(&address(home), Transport::Ws, NOW), Ok(Allowance::Plenty));
+        assert_eq!(check(&agent("127.0.0.1"), Transport::Http, NOW), Ok(Allowance::Plenty));
         let shown = |now| {
             let usage = accounts.visitors(9, now).into_iter().map(|one| (one.key, one.violations));
             usage.collect::<BTreeMap<String, u64>>()
@@ -610,8 +623,8 @@ mod tests {
         let keys = |violations| {
             BTreeMap::from([("ip:127.0.0.1".to_owned(), violations), ("127.0.0.1".to_owned(), 0)])
         };
-        assert_eq!((shown(NOW), shown(NOW.after(60_000))), (keys(1), keys(0)));
-        assert_eq!([NOW, NOW.after(3_900_000)].map(|now| accounts.denials(now)), [1, 0]);
+        assert_eq!((shown(NOW), shown(NOW.after(60_000))), (keys(2), keys(0)));
+        assert_eq!([NOW, NOW.after(3_900_000)].map(|now| accounts.denials(now)), [2, 0]);
         assert_eq!(accounts.visitors(0, NOW), []);
     }
 
@@ -619,7 +632,7 @@ mod tests {
     fn what_is_set_for_the_doors_counts_for_whoever_is_there() {
         let accounts = accounts(Quota::default());
         let ann = accounts.visitor(&agent("ann"), Transport::Ws, NOW);
-        let allowed = || (0..20).filter(|_| !is_denied(ann.check(HEAVY, NOW))).count();
+        let allowed = || (0..20).filter(|_| ann.take(HEAVY, NOW).is_ok()).count();
         assert_eq!(allowed(), 10);
         let three = Rate { capacity: 3.0, per_minute: 3.0 };
         accounts.set_overrides([("ann".to_owned(), [(Tier::Heavy, three)].into())].into());
@@ -631,11 +644,10 @@ mod tests {
         accounts.set_rates([(HEAVY, three)].into());
         assert_eq!((allowed(), allowed()), (3, 0));
         let again = accounts.visitor(&agent("ann"), Transport::Ws, NOW);
-        assert!(is_denied(again.check(HEAVY, NOW)), "through another connection");
-    }
-
-    fn is_denied(verdict: Verdict) -> bool {
-        matches!(verdict, Verdict::Denied { .. })
+        assert!(again.take(HEAVY, NOW).is_err(), "through another connection");
+        let violations = accounts.denials(NOW);
+        assert_eq!(again.count(HEAVY, NOW), Allowance::Plenty, "what is never denied");
+        assert_eq!(accounts.denials(NOW), violations);
     }
 
     #[test]

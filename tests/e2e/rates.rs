@@ -1,7 +1,7 @@
 //! How often agents may ask over HTTP, with the numbers that a broker has by itself. What a
 //! WebSocket says of it is in `interop/python/rates.py`.
 
-use agentcom_tests::{Answer, Broker, Options, oracle, until};
+use agentcom_tests::{Answer, Broker, Options, QUIET, Socket, Wire, oracle, until};
 use serde_json::{Value, json};
 
 use crate::http::{JSON, register};
@@ -221,4 +221,39 @@ fn what_is_set_from_the_command_line_counts_at_once() {
     assert!(old.code == Some(1) && old.err.contains("version"), "{old:?}");
     let unset = broker.run(&["config", "get", "motd"]);
     assert!(unset.code == Some(1) && unset.err.contains("never set"), "{unset:?}");
+}
+
+#[test]
+fn whoever_asks_too_much_is_given_no_work_for_a_while() {
+    let Some(broker) = broker() else { return };
+    let [(ann, ann_token), (_, ben_token)] = ["ann", "ben"].map(|agent| register(&broker, agent));
+    let one = json!({"light": {"capacity": 1, "refill_rate_per_min": 1}});
+    let of_ann = "/api/admin/rate-limits/ann";
+    let set = broker.http_put(of_ann, &(broker.bearer() + JSON), &one.to_string());
+    assert_eq!(set.status, 200, "{set:?}");
+    let mut socket = Socket::identify(&broker, "ann", &ann_token);
+    // Frames are handled in order: once this is answered, it takes work.
+    socket.send(&json!({"type": "ping"}));
+    socket.expect("pong");
+    // Over another door than its work comes through.
+    let look = || broker.http_get("/api/tasks", &ann).status;
+    assert_eq!([look(), look(), look()], [200, 429, 429]);
+
+    let submit = || {
+        let body = r#"{"description":"x"}"#;
+        let kept = broker.http_post("/api/tasks", &(broker.bearer() + JSON), body).json();
+        let hex = kept["task_id"].as_str().and_then(|id| id.strip_prefix("task-"));
+        u64::from_str_radix(hex.expect("an id"), 16).expect("a number")
+    };
+    let task = submit();
+    let mut wire = broker.connect(QUIET);
+    let why = |wire: &mut Wire, task| wire.ask_json(&format!("TASK WHY w {task}"));
+    let waits = why(&mut wire, task);
+    let found = |key: &str| waits["reasons"][0][key].as_u64();
+    assert_eq!([found("agents"), found("limited"), found("busy")], [Some(1), Some(1), Some(0)]);
+    let mut other = Socket::identify(&broker, "ben", &ben_token);
+    let assigned = other.expect("task_assign");
+    assert_eq!(assigned["task_id"], format!("task-{task:016x}"), "{assigned}");
+    let waits = why(&mut wire, submit());
+    assert_eq!(waits["reasons"][0]["limited"], 1, "{waits}");
 }

@@ -8,7 +8,8 @@
 //! lease run out is suspect until it *does* something: its library may go on answering pings while
 //! it hangs, and it would be the first to be offered the same task once more. An agent that lost
 //! an offer through no fault of its own would wait for ever, though; so after a while, longer each
-//! time, a suspect is tried with a single task.
+//! time, a suspect is tried with a single task. An agent that asks too much of a door is offered
+//! nothing for a while, whatever it does.
 //!
 //! This file knows who could take a lease; which task it should be is the backlog's business.
 
@@ -46,6 +47,8 @@ pub(super) struct Agent {
     /// What its leases use up, of what they use anything of.
     used: Vec<(Name, u64)>,
     trust: Trust,
+    /// It is offered nothing until then.
+    withheld_until: Option<Tick>,
     /// When it was granted something last, in grants of the whole core.
     granted: u64,
     /// What is written into the rows of its leases; one copy for all of them.
@@ -86,6 +89,7 @@ impl Agent {
             is_listed: false,
             used: Vec::new(),
             trust: Trust::Trusted,
+            withheld_until: None,
             granted: 0,
             holder: None,
         }
@@ -126,7 +130,11 @@ impl Agent {
     /// Whether it can be expected to take more, if not now then when it has finished something.
     fn is_willing(&self) -> bool {
         let is_silent = matches!(self.trust, Trust::Suspect { .. });
-        self.session().is_some() && self.credit > 0 && !is_silent
+        self.session().is_some() && self.credit > 0 && !is_silent && !self.is_withheld()
+    }
+
+    fn is_withheld(&self) -> bool {
+        self.withheld_until.is_some()
     }
 
     fn load(&mut self, resources: &[Resource]) {
@@ -155,7 +163,7 @@ impl Agent {
             Trust::Suspect { .. } => 0,
             Trust::Tried { .. } => self.credit.min(1),
         };
-        self.session().is_some() && self.leases.len() < credit as usize
+        self.session().is_some() && self.leases.len() < credit as usize && !self.is_withheld()
     }
 }
 
@@ -166,6 +174,7 @@ pub(super) struct Census {
     pub(super) agents: usize,
     declined: usize,
     silent: usize,
+    limited: usize,
     busy: usize,
     full: usize,
 }
@@ -173,8 +182,8 @@ pub(super) struct Census {
 impl Census {
     /// The same, to show.
     pub(super) fn why(self) -> Why {
-        let Census { agents, declined, silent, busy, full } = self;
-        Why::NobodyIdle { agents, declined, silent, busy, full }
+        let Census { agents, declined, silent, limited, busy, full } = self;
+        Why::NobodyIdle { agents, declined, silent, limited, busy, full }
     }
 }
 
@@ -298,13 +307,29 @@ impl Agents {
         Some(until)
     }
 
+    /// It asked too much of a door: no more offers until then. Gives whether that is later than what
+    /// was said before.
+    pub(super) fn withhold(&mut self, name: &Name, until: Tick) -> bool {
+        let Some(agent) = self.by_name.get_mut(name) else { return false };
+        if agent.withheld_until.is_some_and(|said| until <= said) {
+            return false;
+        }
+        agent.withheld_until = Some(until);
+        self.review(name);
+        true
+    }
+
     /// It was left alone for a while; perhaps long enough.
     pub(super) fn try_again(&mut self, name: &Name, now: Tick) {
         let Some(agent) = self.by_name.get_mut(name) else { return };
+        let before = (agent.trust, agent.withheld_until);
         if let Trust::Suspect { strikes, until } = agent.trust
             && until <= now
         {
             agent.trust = Trust::Tried { strikes };
+        }
+        agent.withheld_until = agent.withheld_until.filter(|until| now < *until);
+        if before != (agent.trust, agent.withheld_until) {
             self.review(name);
         }
     }
@@ -423,6 +448,8 @@ impl Agents {
                 census.declined += 1;
             } else if matches!(agent.trust, Trust::Suspect { .. }) {
                 census.silent += 1;
+            } else if agent.is_withheld() {
+                census.limited += 1;
             } else if !agent.is_idle() {
                 census.busy += 1;
             } else if !has_room(name) {
@@ -561,6 +588,25 @@ mod tests {
         agents.release(&name("a"), TaskId(1), &[]);
         let second = agents.suspect(&name("a"), first).unwrap();
         assert_eq!(second.0 - first.0, 2 * first.0);
+    }
+
+    #[test]
+    fn who_asks_too_much_is_offered_nothing_for_a_while_whatever_it_does() {
+        let (mut agents, mut eligible) = (Agents::default(), Eligible::default());
+        assert!(!agents.withhold(&name("a"), Tick(9)), "nobody knows it");
+        agents.attach(attach(1, "a", 2), &mut eligible, Tick(0));
+        assert!(agents.withhold(&name("a"), Tick(60)));
+        assert!(!agents.withhold(&name("a"), Tick(50)), "a shorter while");
+        assert!(agents.find(&name("a")).is_some_and(|agent| !agent.is_willing()));
+        agents.attach(attach(2, "a", 2), &mut eligible, Tick(1));
+        agents.trust(&name("a"));
+        assert!(!agents.is_idle(&name("a")));
+        assert!(agents.withhold(&name("a"), Tick(70)));
+        agents.try_again(&name("a"), Tick(60));
+        assert!(!agents.is_idle(&name("a")), "a longer while was said since");
+        while agents.take_roused().is_some() {}
+        agents.try_again(&name("a"), Tick(70));
+        assert_eq!(agents.take_roused(), Some(name("a")));
     }
 
     #[test]

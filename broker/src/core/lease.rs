@@ -287,6 +287,13 @@ impl Core {
         }
     }
 
+    /// An agent is offered nothing until then.
+    pub(super) fn withhold(&mut self, agent: &Name, until: Tick) {
+        if self.agents.withhold(agent, until) {
+            self.deadlines.set(until, Timer::Trial(agent.clone()));
+        }
+    }
+
     /// Look at the leases of `agent` at `at` at the latest.
     pub(super) fn watch_leases(&mut self, agent: &Name, at: Tick) {
         let Some(known) = self.agents.find(agent) else { return };

@@ -399,6 +399,10 @@ impl Core {
                 self.agents.see(&agent, now.tick);
                 Ok(Reply::Noted)
             }
+            Command::Withhold { agent, for_ms } => {
+                self.withhold(&agent, now.tick.after(for_ms));
+                Ok(Reply::Noted)
+            }
             Command::Lease(op) => self.lease_op(op, &rows, now),
             Command::SetQueue { queue, change } => Ok(self.set_queue(queue, &change)),
             Command::ShowQueue { queue } => self.show_queue(queue),

@@ -40,7 +40,7 @@ impl<D: DurableCalls> FromRequest<HttpState<D>> for CallerBody {
             (Err(error), _) => Err(HttpError::Body(error)),
             (Ok(_), None) => Err(HttpError::Unauthorized { body_read: true }),
             (Ok(fields), Some(caller)) => {
-                state.check_caller(&caller, &method, &extensions)?;
+                state.check_caller(&caller, &method, &extensions).await?;
                 Ok(CallerBody(caller, fields))
             }
         }

@@ -106,7 +106,7 @@ impl<D: DurableCalls> FromRequestParts<HttpState<D>> for KnownCaller {
             }
         };
         let caller = caller.ok_or(HttpError::Unknown)?;
-        limits::count(state, &caller, parts)?;
+        limits::count(state, &caller, parts).await?;
         Ok(KnownCaller(caller))
     }
 }
@@ -121,7 +121,7 @@ impl<D: DurableCalls> FromRequestParts<HttpState<D>> for Caller {
     ) -> Result<Self, HttpError> {
         let caller = Caller::of(&parts.headers, state).await?;
         let caller = caller.ok_or(HttpError::Unauthorized { body_read: true })?;
-        limits::count(state, &caller, parts)?;
+        limits::count(state, &caller, parts).await?;
         Ok(caller)
     }
 }

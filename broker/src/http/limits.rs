@@ -15,7 +15,8 @@ use super::body::CallerBody;
 use super::caller::Caller;
 use super::error::reply;
 use super::{DurableCalls, HttpError, HttpState, config};
-use crate::quota::{self, Action, Rate, Tier, Transport, Usage, Verdict};
+use crate::core::command::{Command, Name};
+use crate::quota::{self, Action, Denial, Rate, Tier, Transport, Usage};
 use crate::translate::rates;
 use crate::translate::setting::{RATE_DEFAULTS, RATE_OVERRIDES, RATE_WHITELIST};
 
@@ -65,28 +66,29 @@ pub(super) fn frame(kind: &str) -> (Action, bool) {
     (action, !is_about_a_task)
 }
 
-impl<D> HttpState<D> {
+impl<D: DurableCalls> HttpState<D> {
     /// A request of a caller whom its token says. The operator is not limited.
-    pub(super) fn check_caller(
+    pub(super) async fn check_caller(
         &self,
         caller: &Caller,
         method: &Method,
         extensions: &Extensions,
     ) -> Result<(), HttpError> {
-        match caller {
-            Caller::Operator => Ok(()),
-            Caller::Agent { agent, .. } => {
-                self.check_route(&quota::agent(agent.as_str()), method, extensions)
-            }
-        }
+        let Caller::Agent { agent, .. } = caller else { return Ok(()) };
+        let denied = self.check_route(&quota::agent(agent.as_str()), method, extensions).err();
+        let Some((tier, denial)) = denied else { return Ok(()) };
+        self.withhold(agent, denial).await;
+        Err(HttpError::RateLimited { retry_after_ms: denial.retry_after_ms, tier: tier.as_str() })
     }
 
     /// A request of nobody in particular.
     fn check_address(&self, method: &Method, extensions: &Extensions) -> Result<(), HttpError> {
-        match extensions.get::<Peer>() {
-            Some(Peer(address)) => self.check_route(&quota::address(*address), method, extensions),
-            None => Ok(()),
-        }
+        let Some(Peer(address)) = extensions.get::<Peer>() else { return Ok(()) };
+        let checked = self.check_route(&quota::address(*address), method, extensions);
+        checked.map_err(|(tier, Denial { retry_after_ms, .. })| HttpError::RateLimited {
+            retry_after_ms,
+            tier: tier.as_str(),
+        })
     }
 
     fn check_route(
@@ -94,17 +96,21 @@ impl<D> HttpState<D> {
         identity: &str,
         method: &Method,
         extensions: &Extensions,
-    ) -> Result<(), HttpError> {
+    ) -> Result<(), (Tier, Denial)> {
         let route = extensions.get::<MatchedPath>();
         let Some(action) = route.and_then(|route| action(method, route.as_str())) else {
             return Ok(());
         };
         let now = self.clock.tick();
-        match self.accounts.visitor(identity, Transport::Http, now).check(action, now) {
-            Verdict::Allowed | Verdict::Warned { .. } => Ok(()),
-            Verdict::Denied { retry_after_ms } => {
-                Err(HttpError::RateLimited { retry_after_ms, tier: action.tier().as_str() })
-            }
+        let taken = self.accounts.visitor(identity, Transport::Http, now).take(action, now);
+        taken.map(drop).map_err(|denial| (action.tier(), denial))
+    }
+
+    /// Whoever asks too much gets no work for a while.
+    pub(super) async fn withhold(&self, agent: &Name, denial: Denial) {
+        if let Some(for_ms) = denial.withhold_ms {
+            // A broker that cannot keep anything gives out no work either.
+            let _ = self.durable.call(Command::Withhold { agent: agent.clone(), for_ms }).await;
         }
     }
 }
@@ -333,10 +339,10 @@ pub(super) async fn count_address<D: DurableCalls>(
 }
 
 /// The same for whoever shows a token in the parts of a request.
-pub(super) fn count<D>(
+pub(super) async fn count<D: DurableCalls>(
     state: &HttpState<D>,
     caller: &Caller,
     parts: &Parts,
 ) -> Result<(), HttpError> {
-    state.check_caller(caller, &parts.method, &parts.extensions)
+    state.check_caller(caller, &parts.method, &parts.extensions).await
 }

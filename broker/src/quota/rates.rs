@@ -10,7 +10,7 @@ use crate::core::command::Tick;
 /// Said to wait if nothing is ever filled in.
 const NEVER_MS: u64 = 60_000;
 /// How long violations count together.
-const WINDOW_MS: u64 = 60_000;
+pub(super) const VIOLATIONS_MS: u64 = 60_000;
 
 /// What is limited together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,23 +62,27 @@ pub struct Rate {
     pub per_minute: f64,
 }
 
-/// Whether it may be done now.
+/// It may be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Yes.
-    Allowed,
-    /// Yes, but soon not any more.
-    Warned {
+pub enum Allowance {
+    /// And again.
+    Plenty,
+    /// But soon not any more.
+    Low {
         /// So many times more.
         remaining: u64,
         /// Out of so many in a row.
         capacity: u64,
     },
-    /// No; in so many milliseconds, whole seconds.
-    Denied {
-        /// How long to wait.
-        retry_after_ms: u64,
-    },
+}
+
+/// It may not be done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// In so many milliseconds, whole seconds, it may.
+    pub retry_after_ms: u64,
+    /// So long an agent is to be given no work: said with the first denial in a while.
+    pub withhold_ms: Option<u64>,
 }
 
 /// What somebody has left.
@@ -238,16 +242,16 @@ impl DoorMeters {
     }
 
     /// Do something.
-    pub(super) fn take(&self, action: Action, now: Tick) -> Verdict {
+    ///
+    /// # Errors
+    /// In how many milliseconds, whole seconds, it may be done.
+    pub(super) fn take(&self, action: Action, now: Tick) -> Result<Allowance, u64> {
         match self.0[action.place()].take(now) {
             Ok(Some(left)) if left.is_low() => {
-                Verdict::Warned { remaining: left.units(), capacity: left.capacity() }
+                Ok(Allowance::Low { remaining: left.units(), capacity: left.capacity() })
             }
-            Ok(_) => Verdict::Allowed,
-            Err(wait_ms) => {
-                let seconds = wait_ms.unwrap_or(NEVER_MS).div_ceil(1_000).max(1);
-                Verdict::Denied { retry_after_ms: seconds * 1_000 }
-            }
+            Ok(_) => Ok(Allowance::Plenty),
+            Err(wait_ms) => Err(wait_ms.unwrap_or(NEVER_MS).div_ceil(1_000).max(1) * 1_000),
         }
     }
 
@@ -278,11 +282,13 @@ pub(super) struct Violations {
 }
 
 impl Violations {
-    pub(super) fn note(&mut self, now: Tick) {
+    /// One more. Gives whether it is the first of a window.
+    pub(super) fn note(&mut self, now: Tick) -> bool {
         if self.count(now) == 0 {
             *self = Violations { since: now, count: 0 };
         }
         self.count += 1;
+        self.count == 1
     }
 
     /// Those in the window that is open; 0 if none is.
@@ -292,7 +298,7 @@ impl Violations {
 
     /// When the window closes.
     pub(super) fn end(&self) -> Tick {
-        if self.count == 0 { Tick(0) } else { self.since.after(WINDOW_MS) }
+        if self.count == 0 { Tick(0) } else { self.since.after(VIOLATIONS_MS) }
     }
 }
 
@@ -321,8 +327,8 @@ mod tests {
         meters
     }
 
-    fn denied(retry_after_ms: u64) -> Verdict {
-        Verdict::Denied { retry_after_ms }
+    fn denied(retry_after_ms: u64) -> Result<Allowance, u64> {
+        Err(retry_after_ms)
     }
 
     const NOW: Tick = Tick(1_000);
@@ -333,23 +339,23 @@ mod tests {
         for number in 1..=60 {
             // The contract's example: a burst is warned from the 49th on, with 11 left.
             let expected = match number {
-                ..49 => Verdict::Allowed,
-                _ => Verdict::Warned { remaining: 60 - number, capacity: 60 },
+                ..49 => Allowance::Plenty,
+                _ => Allowance::Low { remaining: 60 - number, capacity: 60 },
             };
-            assert_eq!(meters.take(NORMAL, NOW), expected, "{number}");
+            assert_eq!(meters.take(NORMAL, NOW), Ok(expected), "{number}");
         }
-        let last = |capacity| Verdict::Warned { remaining: 0, capacity };
+        let last = |capacity| Ok(Allowance::Low { remaining: 0, capacity });
         assert_eq!(meters.take(NORMAL, NOW), denied(1_000));
         assert_eq!(meters.take(NORMAL, NOW.after(999)), denied(1_000));
         assert_eq!(meters.take(NORMAL, NOW.after(1_000)), last(60));
         for _ in 0..10 {
-            meters.take(HEAVY, NOW);
+            meters.take(HEAVY, NOW).unwrap();
         }
         assert_eq!(meters.take(HEAVY, NOW), denied(6_000));
         assert_eq!(meters.take(HEAVY, NOW.after(3_000)), denied(3_000));
         assert_eq!(meters.take(HEAVY, NOW.after(6_000)), last(10));
         // What has no rate is not limited.
-        assert!((0..1_000).all(|_| meters.take(Action::Onboard, NOW) == Verdict::Allowed));
+        assert!((0..1_000).all(|_| meters.take(Action::Onboard, NOW) == Ok(Allowance::Plenty)));
         let shown: Vec<Remainder> = meters.remainders(Transport::Ws, NOW.after(12_000)).collect();
         let remainder = |action, remaining, capacity| {
             let transport = Transport::Ws;
@@ -364,8 +370,7 @@ mod tests {
         let mut table = table();
         let meters = meters(&table, "a");
         for _ in 0..11 {
-            meters.take(NORMAL, NOW);
-            meters.take(HEAVY, NOW);
+            let _ = (meters.take(NORMAL, NOW), meters.take(HEAVY, NOW));
         }
         let tiers = BTreeMap::from([(Tier::Normal, Rate { capacity: 2.0, per_minute: 0.0 })]);
         table.overrides = BTreeMap::from([("a".to_owned(), tiers)]);
@@ -376,10 +381,10 @@ mod tests {
             assert_eq!(meters.take(action, NOW.after(1_000_000)), denied(NEVER_MS));
         }
         assert_eq!(meters.take(HEAVY, NOW), denied(6_000), "another tier goes on");
-        assert_eq!(self::meters(&table, "b").take(NORMAL, NOW), Verdict::Allowed);
+        assert_eq!(self::meters(&table, "b").take(NORMAL, NOW), Ok(Allowance::Plenty));
         table.exempt = BTreeSet::from(["a".to_owned()]);
         meters.set(&table, "a");
-        assert!((0..1_000).all(|_| meters.take(NORMAL, NOW) == Verdict::Allowed));
+        assert!((0..1_000).all(|_| meters.take(NORMAL, NOW) == Ok(Allowance::Plenty)));
     }
 
     #[test]
@@ -400,11 +405,10 @@ mod tests {
     fn violations_count_for_a_minute_from_the_first_one() {
         let mut violations = Violations::default();
         assert_eq!((violations.count(NOW), violations.end()), (0, Tick(0)));
-        violations.note(NOW);
-        violations.note(NOW.after(59_999));
+        assert!(violations.note(NOW) && !violations.note(NOW.after(59_999)));
         assert_eq!(violations.count(NOW.after(59_999)), 2);
         assert_eq!((violations.count(NOW.after(60_000)), violations.end()), (0, NOW.after(60_000)));
-        violations.note(NOW.after(60_000));
+        assert!(violations.note(NOW.after(60_000)), "the first of another window");
         assert_eq!(violations.count(NOW.after(60_000)), 1);
     }
 }

@@ -173,10 +173,11 @@ fn reason(why: &Why) -> Value {
         Why::Limit { name, leases, max } => {
             json!({ "name": name.as_str(), "leases": leases, "max": max })
         }
-        Why::NobodyIdle { agents, declined, silent, busy, full } => json!({
+        Why::NobodyIdle { agents, declined, silent, limited, busy, full } => json!({
             "agents": agents,
             "declined": declined,
             "silent": silent,
+            "limited": limited,
             "busy": busy,
             "full": full,
         }),

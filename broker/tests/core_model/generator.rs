@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Detach,
     Leave,
     Heartbeat,
+    /// An agent asked too much of a door.
+    Withhold,
     /// The holder of a task does what it should or could.
     Holder,
     /// Somebody does something to some task with some generation.
@@ -61,13 +63,14 @@ pub(crate) enum Kind {
 
 /// Out of a hundred requests, so many are of a kind. Resending is a fifth: it is what finds holes
 /// in the fence.
-const WEIGHTS: [(Kind, u64); 27] = [
+const WEIGHTS: [(Kind, u64); 28] = [
     (Kind::Submit, 12),
     (Kind::Batch, 4),
     (Kind::Attach, 8),
     (Kind::Detach, 3),
     (Kind::Leave, 1),
     (Kind::Heartbeat, 3),
+    (Kind::Withhold, 1),
     (Kind::Holder, 22),
     (Kind::Stray, 3),
     (Kind::Again, 22),

@@ -70,6 +70,7 @@
 //! | a blocked edge is forgotten; one edge too few is waited for; a redrive forgets edges |
 //! | suspicion never grows, never ends, survives a new session, lets more than one task through |
 //! | the agent with the newest grant goes first |
+//! | who asked too much is offered something all the same, or never again |
 //! | the best task is that of the first class that is looked at |
 //! | a second answer counts; a key asks something else; defaults are not taken |
 //! | an attempt goes on while its holder waits; starts anew afterwards |

@@ -65,6 +65,10 @@ impl Menu {
             }
             Kind::Attach => self.attach(dice, model),
             Kind::Detach => Command::Detach { session: self.recent(dice)? },
+            Kind::Withhold => Command::Withhold {
+                agent: word(AGENTS[dice.roll(AGENTS.len() as u64) as usize]),
+                for_ms: 1 + dice.roll(9),
+            },
             Kind::Heartbeat => Command::Heartbeat { session: self.recent(dice)? },
             Kind::Holder => self.holder(dice, model)?,
             Kind::Stray => Command::Lease(LeaseOp {

@@ -246,6 +246,14 @@ pub enum Command {
     },
     /// Look at all tokens, as far as anybody may know them.
     ListTokens,
+    /// Offer an agent nothing for a while, because it asked too much of a door. What it holds stays,
+    /// and an agent that is not known stays unknown.
+    Withhold {
+        /// Whom.
+        agent: Name,
+        /// How long, in milliseconds; a longer while that was said before counts.
+        for_ms: u64,
+    },
     /// Look at the leases of an agent.
     Holds {
         /// Whose.

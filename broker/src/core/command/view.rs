@@ -308,7 +308,7 @@ pub enum Why {
     /// Agents could do it and do not take it now.
     #[error(
         "{agents} connected agents could do it: {declined} declined it, {silent} left offers \
-         unanswered, {busy} have no credit left{room}",
+         unanswered, {limited} asked too much, {busy} have no credit left{room}",
         room = room(*full)
     )]
     NobodyIdle {
@@ -318,6 +318,8 @@ pub enum Why {
         declined: usize,
         /// How many are not trusted at the moment.
         silent: usize,
+        /// How many are offered nothing for a while, because they asked too much of a door.
+        limited: usize,
         /// How many are busy.
         busy: usize,
         /// How many have credit and too little left of what it uses, or keep it for another task.

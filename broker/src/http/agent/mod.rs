@@ -48,7 +48,7 @@ use crate::core::command::{
     Push, Rejection, Reply, SessionId, TaskId,
 };
 use crate::durable::{Heard, PushTo};
-use crate::quota::{Action, Verdict, Visitor};
+use crate::quota::{Action, Allowance, Visitor};
 use crate::translate::message;
 
 /// Pushes that may wait for a slow agent. 1,024: more than a burst of a busy channel.
@@ -258,19 +258,23 @@ impl<D: DurableCalls> AgentSocket<D> {
     async fn is_let_through(&mut self, action: Action, may_be_denied: bool) -> Result<bool, End> {
         // Whoever did not say who it is can do nothing that has to be limited.
         let Some(visitor) = &self.visitor else { return Ok(true) };
-        let tier = action.tier().as_str();
-        match visitor.check(action, self.state.clock.tick()) {
-            Verdict::Allowed => Ok(true),
-            Verdict::Warned { remaining, capacity } => {
+        let (tier, now) = (action.tier().as_str(), self.state.clock.tick());
+        let taken =
+            if may_be_denied { visitor.take(action, now) } else { Ok(visitor.count(action, now)) };
+        match (taken, &self.agent) {
+            (Ok(Allowance::Plenty), _) => Ok(true),
+            (Ok(Allowance::Low { remaining, capacity }), _) => {
                 let warning = json!({"type": "rate_limit_warning", "tier": tier,
                     "remaining": remaining, "capacity": capacity});
                 self.say(&warning).await.map(|()| true)
             }
-            Verdict::Denied { .. } if !may_be_denied => Ok(true),
-            Verdict::Denied { retry_after_ms } => {
-                let denial = json!({"type": "rate_limited", "retry_after_ms": retry_after_ms,
-                    "tier": tier});
-                self.say(&denial).await.map(|()| false)
+            (Err(denial), agent) => {
+                if let Some(agent) = agent {
+                    self.state.withhold(agent, denial).await;
+                }
+                let frame = json!({"type": "rate_limited",
+                    "retry_after_ms": denial.retry_after_ms, "tier": tier});
+                self.say(&frame).await.map(|()| false)
             }
         }
     }

@@ -25,6 +25,7 @@ pub(crate) struct Agent {
     pub(super) queues: Vec<Name>,
     pub(super) credit: u32,
     pub(super) trust: Trust,
+    pub(super) withheld_until: Option<u64>,
     /// Number of its newest grant.
     pub(super) granted: u64,
 }
@@ -49,6 +50,7 @@ impl Agent {
             queues: Vec::new(),
             credit: 0,
             trust: Trust::Trusted,
+            withheld_until: None,
             granted: 0,
         }
     }
@@ -121,7 +123,8 @@ impl Model {
             Trust::Suspect { .. } => 0,
             Trust::Tried { .. } => agent.credit.min(1),
         };
-        agent.session.is_some() && self.leases_of(name).len() < credit as usize
+        let has_credit = self.leases_of(name).len() < credit as usize;
+        agent.session.is_some() && has_credit && agent.withheld_until.is_none()
     }
 
     /// Everybody for whom somebody speaks.
@@ -146,7 +149,8 @@ impl Model {
     pub(super) fn keeper(&self, id: TaskId) -> Option<&Name> {
         let is_willing = |agent: &Agent| {
             let is_silent = matches!(agent.trust, Trust::Suspect { .. });
-            agent.session.is_some() && agent.credit > 0 && !is_silent
+            let is_left_alone = is_silent || agent.withheld_until.is_some();
+            agent.session.is_some() && agent.credit > 0 && !is_left_alone
         };
         let mut willing: Vec<(&Name, &Agent)> =
             self.agents.iter().filter(|(_, agent)| is_willing(agent)).collect();
@@ -183,6 +187,14 @@ impl Model {
     pub(super) fn trust(&mut self, name: &Name) {
         self.see(name);
         self.agent(name).trust = Trust::Trusted;
+    }
+
+    /// Nothing more for an agent that asked too much, until then.
+    pub(super) fn withhold(&mut self, name: &Name, for_ms: u64) {
+        let until = self.tick + for_ms;
+        if let Some(agent) = self.agents.get_mut(name) {
+            agent.withheld_until = agent.withheld_until.max(Some(until));
+        }
     }
 
     /// T13: nothing more for it until it speaks, or is tried after ever longer whiles.

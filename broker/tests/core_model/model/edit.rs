@@ -116,7 +116,7 @@ impl Model {
         // Whether an agent has room is asked for the first of those that are alike.
         let first = self.tasks.iter().filter(|(_, one)| task.is_alike(one));
         let first = first.min_by_key(|(id, one)| one.place(**id)).map_or(id, |(id, _)| *id);
-        let [mut agents, mut declined, mut silent, mut busy, mut full] = [0; 5];
+        let [mut agents, mut declined, mut silent, mut limited, mut busy, mut full] = [0; 6];
         for (name, agent) in &self.agents {
             if agent.session.is_none() || !agent.fits(&task.spec) {
                 continue;
@@ -126,6 +126,8 @@ impl Model {
                 declined += 1;
             } else if matches!(agent.trust, Trust::Suspect { .. }) {
                 silent += 1;
+            } else if agent.withheld_until.is_some() {
+                limited += 1;
             } else if !self.is_idle(name) {
                 busy += 1;
             } else if !self.has_room(name, &task.spec) || self.is_kept_from(name, first) {
@@ -134,7 +136,7 @@ impl Model {
         }
         reasons.push(match agents {
             0 => Why::NobodyFits { queue },
-            _ => Why::NobodyIdle { agents, declined, silent, busy, full },
+            _ => Why::NobodyIdle { agents, declined, silent, limited, busy, full },
         });
         let goes_first = |(other, one): &(&TaskId, &Task)| {
             task.is_alike(one) && one.place(**other) < task.place(id)

@@ -248,6 +248,10 @@ impl Model {
                     Ok(Reply::Noted)
                 }
             },
+            Command::Withhold { agent, for_ms } => {
+                self.withhold(agent, *for_ms);
+                Ok(Reply::Noted)
+            }
             Command::Take(take) => return self.take(request, take),
             Command::Lease(op) => self.lease(op),
             Command::SetQueue { queue, change } => Ok(self.set_queue(queue, change)),

@@ -40,6 +40,8 @@ impl Model {
             if let Trust::Suspect { until, .. } = agent.trust {
                 alarms.push((until, Alarm::Trial(name.clone())));
             }
+            let withheld = agent.withheld_until;
+            alarms.extend(withheld.map(|until| (until, Alarm::Trial(name.clone()))));
         }
         alarms.extend(self.awaits.iter().map(|one| (one.until, Alarm::Await(one.request))));
         alarms.extend(self.takes.iter().map(|one| (one.until, Alarm::Take(one.request))));
@@ -144,10 +146,14 @@ impl Model {
                 self.take_away(id, |task, at| task.lose(at));
             }
             Alarm::Trial(name) => {
+                let tick = self.tick;
                 let agent = self.agent(&name);
-                if let Trust::Suspect { strikes, .. } = agent.trust {
+                if let Trust::Suspect { strikes, until } = agent.trust
+                    && until <= tick
+                {
                     agent.trust = Trust::Tried { strikes };
                 }
+                agent.withheld_until = agent.withheld_until.filter(|until| tick < *until);
             }
             Alarm::Await(request) => self.stop_await(request),
             Alarm::Take(request) => self.stop_take(request),
