@@ -15,6 +15,8 @@
 //!          \--> durable    the same for tasks, with a catalogue and connections of its own
 //! ```
 //!
+//! [`legacy`] loads the doors of the AgentCom v2 hub, over WebSockets and [`rest`].
+//!
 //! [`yardstick`] is the other end: a server without a broker's duties, which shows what the
 //! system calls and the bytes alone cost. `README.md` says how to run it and read the figures.
 
@@ -41,5 +43,8 @@ pub mod link;
 pub mod outbound;
 
 pub mod durable;
+
+pub mod legacy;
+pub mod rest;
 
 pub mod yardstick;

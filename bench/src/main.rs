@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use agentcom_bench::compare::{self, CompareArgs};
 use agentcom_bench::framings::{self, FramingsArgs};
+use agentcom_bench::legacy::{self, LegacyArgs};
 use agentcom_bench::yardstick;
 use clap::{Parser, Subcommand};
 
@@ -22,6 +23,8 @@ enum Command {
     Compare(Box<CompareArgs>),
     /// Run the same flows against our broker in both of its framings.
     Framings(FramingsArgs),
+    /// Load the doors of the AgentCom v2 hub: messages and tasks over WebSockets.
+    Legacy(LegacyArgs),
     /// Serve as the yardstick: routes by exact subject, with none of a broker's duties.
     Yardstick {
         /// Address to listen on.
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Compare(args) => compare::run(&args),
         Command::Framings(args) => framings::run(&args),
+        Command::Legacy(args) => legacy::run(&args),
         Command::Yardstick { listen } => yardstick::serve(listen).map(|()| true),
     };
     match outcome {

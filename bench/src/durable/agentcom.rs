@@ -4,9 +4,6 @@
 //! after which nobody can ask for the task any more: the same is true of the peers. Tags are the
 //! same for all requests of a kind: replies are counted, and need not be told apart.
 
-use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use super::body::Bodies;
 use super::dialect::{Client, Dialect, Reply, excerpt, last_word, line, number};
 use crate::frame::CONNECT;
-use crate::program;
+use crate::rest::Rest;
 use crate::server::Server;
 
 /// What is said on one connection.
@@ -85,20 +82,7 @@ impl Dialect for AgentCom {
 
 /// Batches that the broker has synced so far, from its `/metrics`.
 pub fn commits(server: &Server) -> Result<f64> {
-    let folder = server.folder();
-    let ports = fs::read_to_string(program::ports_file(folder)).context("reading the ports")?;
-    let ports: serde_json::Value = serde_json::from_str(&ports)?;
-    let address: SocketAddr = ports["http"].as_str().context("ports without http")?.parse()?;
-    let token = fs::read_to_string(program::data_folder(folder).join("operator.token"))?;
-    let mut socket = TcpStream::connect(address)?;
-    write!(
-        socket,
-        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\n\
-         Connection: close\r\n\r\n",
-        token.trim()
-    )?;
-    let mut text = String::new();
-    socket.read_to_string(&mut text)?;
+    let text = Rest::connect(server)?.get("/metrics")?;
     counter(&text, "agentcom_commits_total")
         .with_context(|| format!("/metrics answered {:?}", excerpt(text.as_bytes())))
 }
