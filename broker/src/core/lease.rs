@@ -221,11 +221,18 @@ impl Core {
 
     /// T18, for the leases of `agent` that have run out; then set its deadline again.
     pub(super) fn handle_watch(&mut self, agent: &Name, now: Now) {
-        self.agents.set_watch(agent, None);
+        let due = self.agents.set_watch(agent, None);
         let Some(known) = self.agents.find(agent) else { return };
         let mut leases: Vec<(Tick, TaskId)> =
             known.leases.iter().filter_map(|&id| Some((self.lease_ends(id, known)?, id))).collect();
         leases.sort_unstable();
+        // Set lazily: a sign of life came since. Who looks late may find that this lease has run out
+        // all the same; but then something else may have come before.
+        if let Some(&(ends, _)) = leases.first()
+            && due.is_some_and(|due| due < ends)
+        {
+            return self.watch_leases(agent, ends);
+        }
         for (ends, id) in leases {
             if ends > now.tick {
                 return self.watch_leases(agent, ends);
