@@ -47,8 +47,8 @@ pub(super) struct Agent {
     /// What its leases use up, of what they use anything of.
     used: Vec<(Name, u64)>,
     trust: Trust,
-    /// It is offered nothing until then.
-    withheld_until: Option<Tick>,
+    /// It is offered nothing for a while.
+    is_withheld: bool,
     /// When it was granted something last, in grants of the whole core.
     granted: u64,
     /// What is written into the rows of its leases; one copy for all of them.
@@ -89,7 +89,7 @@ impl Agent {
             is_listed: false,
             used: Vec::new(),
             trust: Trust::Trusted,
-            withheld_until: None,
+            is_withheld: false,
             granted: 0,
             holder: None,
         }
@@ -130,11 +130,7 @@ impl Agent {
     /// Whether it can be expected to take more, if not now then when it has finished something.
     fn is_willing(&self) -> bool {
         let is_silent = matches!(self.trust, Trust::Suspect { .. });
-        self.session().is_some() && self.credit > 0 && !is_silent && !self.is_withheld()
-    }
-
-    fn is_withheld(&self) -> bool {
-        self.withheld_until.is_some()
+        self.session().is_some() && self.credit > 0 && !is_silent && !self.is_withheld
     }
 
     fn load(&mut self, resources: &[Resource]) {
@@ -163,7 +159,7 @@ impl Agent {
             Trust::Suspect { .. } => 0,
             Trust::Tried { .. } => self.credit.min(1),
         };
-        self.session().is_some() && self.leases.len() < credit as usize && !self.is_withheld()
+        self.session().is_some() && self.leases.len() < credit as usize && !self.is_withheld
     }
 }
 
@@ -192,6 +188,8 @@ impl Census {
 pub(super) struct Agents {
     by_name: HashMap<Name, Agent>,
     sessions: HashMap<SessionId, Name>,
+    /// Who is offered nothing until when, whether or not it is here: coming again changes nothing.
+    withheld: HashMap<Name, Tick>,
     /// By profile: who idles, longest without a grant first.
     idle: Vec<BTreeSet<(u64, Name)>>,
     /// Profiles of which somebody idles.
@@ -247,6 +245,7 @@ impl Agents {
         agent.seen = now;
         agent.trust = Trust::Trusted;
         agent.credit = credit;
+        agent.is_withheld = self.withheld.contains_key(&name);
         if let Some(former) = former {
             self.sessions.remove(&former);
         }
@@ -307,29 +306,34 @@ impl Agents {
         Some(until)
     }
 
-    /// It asked too much of a door: no more offers until then. Gives whether that is later than what
-    /// was said before.
-    pub(super) fn withhold(&mut self, name: &Name, until: Tick) -> bool {
-        let Some(agent) = self.by_name.get_mut(name) else { return false };
-        if agent.withheld_until.is_some_and(|said| until <= said) {
-            return false;
+    /// It asked too much of a door: no more offers until then, or until what was said before if that is
+    /// later. Gives what was said before.
+    pub(super) fn withhold(&mut self, name: &Name, until: Tick) -> Option<Tick> {
+        let said = self.withheld.get(name).copied();
+        self.withheld.insert(name.clone(), until.max(said.unwrap_or_default()));
+        if let Some(agent) = self.by_name.get_mut(name) {
+            agent.is_withheld = true;
+            self.review(name);
         }
-        agent.withheld_until = Some(until);
-        self.review(name);
-        true
+        said
+    }
+
+    /// It may be offered something again.
+    pub(super) fn end_withholding(&mut self, name: &Name) {
+        self.withheld.remove(name);
+        if let Some(agent) = self.by_name.get_mut(name) {
+            agent.is_withheld = false;
+            self.review(name);
+        }
     }
 
     /// It was left alone for a while; perhaps long enough.
     pub(super) fn try_again(&mut self, name: &Name, now: Tick) {
         let Some(agent) = self.by_name.get_mut(name) else { return };
-        let before = (agent.trust, agent.withheld_until);
         if let Trust::Suspect { strikes, until } = agent.trust
             && until <= now
         {
             agent.trust = Trust::Tried { strikes };
-        }
-        agent.withheld_until = agent.withheld_until.filter(|until| now < *until);
-        if before != (agent.trust, agent.withheld_until) {
             self.review(name);
         }
     }
@@ -448,7 +452,7 @@ impl Agents {
                 census.declined += 1;
             } else if matches!(agent.trust, Trust::Suspect { .. }) {
                 census.silent += 1;
-            } else if agent.is_withheld() {
+            } else if agent.is_withheld {
                 census.limited += 1;
             } else if !agent.is_idle() {
                 census.busy += 1;
@@ -593,20 +597,21 @@ mod tests {
     #[test]
     fn who_asks_too_much_is_offered_nothing_for_a_while_whatever_it_does() {
         let (mut agents, mut eligible) = (Agents::default(), Eligible::default());
-        assert!(!agents.withhold(&name("a"), Tick(9)), "nobody knows it");
+        assert_eq!(agents.withhold(&name("a"), Tick(60)), None, "nobody knows it yet");
         agents.attach(attach(1, "a", 2), &mut eligible, Tick(0));
-        assert!(agents.withhold(&name("a"), Tick(60)));
-        assert!(!agents.withhold(&name("a"), Tick(50)), "a shorter while");
+        assert!(!agents.is_idle(&name("a")));
+        assert_eq!(agents.withhold(&name("a"), Tick(50)), Some(Tick(60)));
+        assert_eq!(agents.withhold(&name("a"), Tick(70)), Some(Tick(60)), "not the shorter while");
         assert!(agents.find(&name("a")).is_some_and(|agent| !agent.is_willing()));
+        agents.detach(SessionId(1), &mut eligible, Tick(1));
+        agents.forget_if_gone(&name("a"));
         agents.attach(attach(2, "a", 2), &mut eligible, Tick(1));
         agents.trust(&name("a"));
         assert!(!agents.is_idle(&name("a")));
-        assert!(agents.withhold(&name("a"), Tick(70)));
-        agents.try_again(&name("a"), Tick(60));
-        assert!(!agents.is_idle(&name("a")), "a longer while was said since");
         while agents.take_roused().is_some() {}
-        agents.try_again(&name("a"), Tick(70));
+        agents.end_withholding(&name("a"));
         assert_eq!(agents.take_roused(), Some(name("a")));
+        assert!(agents.is_idle(&name("a")) && agents.withheld.is_empty());
     }
 
     #[test]

@@ -296,9 +296,12 @@ impl Core {
 
     /// An agent is offered nothing until then.
     pub(super) fn withhold(&mut self, agent: &Name, until: Tick) {
-        if self.agents.withhold(agent, until) {
-            self.deadlines.set(until, Timer::Trial(agent.clone()));
+        let said = self.agents.withhold(agent, until);
+        if let Some(said) = said {
+            self.deadlines.clear(said, Timer::Amnesty(agent.clone()));
         }
+        let until = until.max(said.unwrap_or_default());
+        self.deadlines.set(until, Timer::Amnesty(agent.clone()));
     }
 
     /// Look at the leases of `agent` at `at` at the latest.

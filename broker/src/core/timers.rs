@@ -21,6 +21,8 @@ pub(super) enum Timer {
     Watch(Name),
     /// An agent that let offers run out may be tried again.
     Trial(Name),
+    /// It was offered nothing for long enough.
+    Amnesty(Name),
     /// Somebody who waits for the end of a task waits no longer.
     Await(RequestId),
     /// Somebody who waits for work waits no longer.
@@ -73,6 +75,7 @@ impl Core {
                 Timer::Task(task) => self.handle_task(task, now),
                 Timer::Watch(agent) => self.handle_watch(&agent, now),
                 Timer::Trial(agent) => self.agents.try_again(&agent, now.tick),
+                Timer::Amnesty(agent) => self.agents.end_withholding(&agent),
                 Timer::Await(request) => self.stop_waiting(request),
                 Timer::Take(request) => self.stop_taking(request),
                 Timer::Dedup(queue, key) => self.expire_dedup(&queue, &key, now),

@@ -246,8 +246,8 @@ pub enum Command {
     },
     /// Look at all tokens, as far as anybody may know them.
     ListTokens,
-    /// Offer an agent nothing for a while, because it asked too much of a door. What it holds stays,
-    /// and an agent that is not known stays unknown.
+    /// Offer an agent nothing for a while, because it asked too much of a door. What it holds stays;
+    /// going away and coming again changes nothing.
     Withhold {
         /// Whom.
         agent: Name,

@@ -25,7 +25,6 @@ pub(crate) struct Agent {
     pub(super) queues: Vec<Name>,
     pub(super) credit: u32,
     pub(super) trust: Trust,
-    pub(super) withheld_until: Option<u64>,
     /// Number of its newest grant.
     pub(super) granted: u64,
 }
@@ -50,7 +49,6 @@ impl Agent {
             queues: Vec::new(),
             credit: 0,
             trust: Trust::Trusted,
-            withheld_until: None,
             granted: 0,
         }
     }
@@ -124,7 +122,7 @@ impl Model {
             Trust::Tried { .. } => agent.credit.min(1),
         };
         let has_credit = self.leases_of(name).len() < credit as usize;
-        agent.session.is_some() && has_credit && agent.withheld_until.is_none()
+        agent.session.is_some() && has_credit && !self.withheld.contains_key(name)
     }
 
     /// Everybody for whom somebody speaks.
@@ -147,13 +145,13 @@ impl Model {
     /// Who keeps room for a task that needs more than is left: always the same of all that would
     /// have it sooner or later.
     pub(super) fn keeper(&self, id: TaskId) -> Option<&Name> {
-        let is_willing = |agent: &Agent| {
+        let is_willing = |name: &Name, agent: &Agent| {
             let is_silent = matches!(agent.trust, Trust::Suspect { .. });
-            let is_left_alone = is_silent || agent.withheld_until.is_some();
+            let is_left_alone = is_silent || self.withheld.contains_key(name);
             agent.session.is_some() && agent.credit > 0 && !is_left_alone
         };
         let mut willing: Vec<(&Name, &Agent)> =
-            self.agents.iter().filter(|(_, agent)| is_willing(agent)).collect();
+            self.agents.iter().filter(|(name, agent)| is_willing(name, agent)).collect();
         let start = id.0.checked_rem(willing.len() as u64)?;
         willing.rotate_left(start as usize);
         let suits = |(name, agent): &&(&Name, &Agent)| agent.suits(name, &self.tasks[&id]);
@@ -191,10 +189,8 @@ impl Model {
 
     /// Nothing more for an agent that asked too much, until then.
     pub(super) fn withhold(&mut self, name: &Name, for_ms: u64) {
-        let until = self.tick + for_ms;
-        if let Some(agent) = self.agents.get_mut(name) {
-            agent.withheld_until = agent.withheld_until.max(Some(until));
-        }
+        let until = self.withheld.entry(name.clone()).or_default();
+        *until = (self.tick + for_ms).max(*until);
     }
 
     /// T13: nothing more for it until it speaks, or is tried after ever longer whiles.

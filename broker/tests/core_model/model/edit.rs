@@ -126,7 +126,7 @@ impl Model {
                 declined += 1;
             } else if matches!(agent.trust, Trust::Suspect { .. }) {
                 silent += 1;
-            } else if agent.withheld_until.is_some() {
+            } else if self.withheld.contains_key(name) {
                 limited += 1;
             } else if !self.is_idle(name) {
                 busy += 1;

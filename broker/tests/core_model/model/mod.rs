@@ -47,6 +47,8 @@ pub(crate) struct Model {
     /// Every task that is not forgotten.
     pub(crate) tasks: BTreeMap<TaskId, Task>,
     pub(crate) agents: BTreeMap<Name, Agent>,
+    /// Who is offered nothing until when.
+    withheld: BTreeMap<Name, u64>,
     queues: BTreeMap<Name, QueueSettings>,
     keys: BTreeMap<(Name, Name), Key>,
     takes: Vec<WaitingTake>,
@@ -110,6 +112,7 @@ impl Model {
             config,
             tasks: BTreeMap::new(),
             agents: BTreeMap::new(),
+            withheld: BTreeMap::new(),
             queues: BTreeMap::new(),
             keys: BTreeMap::new(),
             takes: Vec::new(),

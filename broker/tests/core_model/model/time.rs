@@ -17,6 +17,8 @@ enum Alarm {
     /// The lease of a task, as far as it depends on its agent.
     Lease(Name, TaskId),
     Trial(Name),
+    /// An agent was offered nothing for long enough.
+    Amnesty(Name),
     Await(RequestId),
     Take(RequestId),
     Key(Name, Name),
@@ -40,9 +42,9 @@ impl Model {
             if let Trust::Suspect { until, .. } = agent.trust {
                 alarms.push((until, Alarm::Trial(name.clone())));
             }
-            let withheld = agent.withheld_until;
-            alarms.extend(withheld.map(|until| (until, Alarm::Trial(name.clone()))));
         }
+        let withheld = self.withheld.iter();
+        alarms.extend(withheld.map(|(name, until)| (*until, Alarm::Amnesty(name.clone()))));
         alarms.extend(self.awaits.iter().map(|one| (one.until, Alarm::Await(one.request))));
         alarms.extend(self.takes.iter().map(|one| (one.until, Alarm::Take(one.request))));
         for ((queue, key), known) in &self.keys {
@@ -146,15 +148,12 @@ impl Model {
                 self.take_away(id, |task, at| task.lose(at));
             }
             Alarm::Trial(name) => {
-                let tick = self.tick;
                 let agent = self.agent(&name);
-                if let Trust::Suspect { strikes, until } = agent.trust
-                    && until <= tick
-                {
+                if let Trust::Suspect { strikes, .. } = agent.trust {
                     agent.trust = Trust::Tried { strikes };
                 }
-                agent.withheld_until = agent.withheld_until.filter(|until| tick < *until);
             }
+            Alarm::Amnesty(name) => drop(self.withheld.remove(&name)),
             Alarm::Await(request) => self.stop_await(request),
             Alarm::Take(request) => self.stop_take(request),
             Alarm::NamedRate(limit) => unreachable!("{limit:?} is open once its time has come"),
@@ -214,6 +213,7 @@ impl Model {
         self.awaits.clear();
         self.watches.clear();
         self.agents.clear();
+        self.withheld.clear();
         self.rate_grants.clear();
         self.shut.clear();
         self.was_restarted = self.task_bound > 1;
