@@ -36,14 +36,17 @@ async def rates():
                 assert frame["tier"] == "normal" and frame["retry_after_ms"] == 1000, frame
         assert heard["message_sent"] >= 100 and heard["rate_limited"] > 0, heard
         assert heard["rate_limit_warning"] >= 15, heard
-        # Whatever a task needs is counted and never denied.
-        for _ in range(150):
-            await one.say(type="task_progress", task_id="task-0000000000000001", progress=1)
-        task = submit(token, "do it")
-        assigned = await one.until("task_assign")
-        await one.say(type="task_complete", task_id=task, generation=assigned["generation"])
-        assert (await one.until("task_ack"))["status"] == "complete"
-        assert status_of(token, task) == "completed"
+        # It gets no work now. Another one does, and whatever a task needs is counted and never denied.
+        other_token = register("r2")
+        async with agent("r2", other_token) as other:
+            for _ in range(150):
+                await other.say(type="task_progress", task_id="task-0000000000000001", progress=1)
+            task = submit(token, "do it")
+            assigned = await other.until("task_assign")
+            await other.say(type="task_complete", task_id=task,
+                            generation=assigned["generation"])
+            assert (await other.until("task_ack"))["status"] == "complete"
+            assert status_of(token, task) == "completed"
         # By now there were too many frames of any kind.
         for _ in range(200):
             await one.say(type="ping")
