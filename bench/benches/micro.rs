@@ -171,7 +171,8 @@ async fn closed_outlet(index: usize, limits: &Arc<OutletLimits>) -> Arc<Outlet> 
     let (client, server) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
     drop(client.expect("the client's end"));
     let (_, write) = server.expect("the server's end").0.into_split();
-    let outlet = Arc::new(Outlet::new(index, index as u64 + 1, write, Arc::clone(limits)));
+    let outlet =
+        Arc::new(Outlet::new(index, index as u64 + 1, write, Arc::clone(limits), Arc::default()));
     outlet.close();
     outlet
 }

@@ -8,9 +8,10 @@
 //! ```
 //!
 //! While one turn syncs, the inbox gathers for the next: under load a sync is shared by hundreds
-//! of requests, and an idle broker answers the first one at once. A turn waits for a moment for
-//! those that were just answered (`gather.rs`). Requests are applied before timers, so a heart-beat that already
-//! waits here saves the leases it is for.
+//! of requests, and an idle broker answers the first one at once. On a slow disk a turn waits for a
+//! moment for those that were just answered; on a fast one their answers are left to others to send
+//! while the next turn syncs (`gather.rs`). Requests are applied before timers, so a heart-beat that
+//! already waits here saves the leases it is for.
 //!
 //! When the store fails, the loop goes on and answers every request that needs it with the
 //! reason. It does not try again by itself; whoever runs the broker watches [`Durable::health`]
@@ -356,7 +357,9 @@ fn run<S: Store, O: Voice>(mut committer: Committer<S, O>, mut clock: Clock, sha
         if deadline.is_none() {
             clock.skip_idle();
         }
-        committer.turn(requests.drain(..), clock.observe());
+        committer.leave_sending(gather.overlaps());
+        let spent = committer.turn(requests.drain(..), clock.observe());
+        gather.learn(spent);
         if let Some(reason) = committer.refusing() {
             *shared.health.lock() = Health::Refusing { reason: reason.clone() };
         }

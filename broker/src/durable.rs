@@ -2,12 +2,13 @@
 //!
 //! The core knows numbers; this is where a number is a connection, a reply subject or a waiting
 //! HTTP request. Answers are written by the commit thread itself, straight into the receivers'
-//! sockets, after their records are on disk. `audience.rs` knows where pushes go.
+//! sockets, after their records are on disk; or by the workers while it syncs the next batch. `audience.rs` knows where pushes go.
 
 mod audience;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -28,7 +29,7 @@ use crate::core::limits::CoreConfig;
 use crate::keyring::Keyring;
 use crate::lookout::Lookout;
 use crate::metrics::Times;
-use crate::net::Outlet;
+use crate::net::{Outlet, processor_time};
 use crate::quota::Ticket;
 use crate::reads::Reads;
 use crate::routing::{Dispatch, EVENT_PREFIX, Router};
@@ -194,7 +195,7 @@ impl Durable {
             lookout: Arc::clone(&lookout),
             keyring: Arc::clone(&keyring),
             settings: Arc::clone(&settings),
-            answered: Vec::new(),
+            sending: Duration::ZERO,
             dispatch: Dispatch::new(router),
         };
         let reads = Reads::start(store.reader(), doors(Arc::clone(&router)));
@@ -409,8 +410,8 @@ struct Doors {
     lookout: Arc<Lookout>,
     keyring: Arc<Keyring>,
     settings: Arc<watch::Sender<u64>>,
-    /// Connections that were answered since the last flush.
-    answered: Vec<Arc<Outlet>>,
+    /// Processor time of what was sent here.
+    sending: Duration,
     dispatch: Dispatch,
 }
 
@@ -425,10 +426,14 @@ impl Voice for Doors {
             };
             self.waiting.audience.lock().change(pending.change, is_granted);
         }
-        if let ReplyTo::Verb { outlet, .. } = &pending.reply_to {
-            self.answered.push(Arc::clone(outlet));
-        }
+        let answered = match &pending.reply_to {
+            ReplyTo::Verb { outlet, .. } => Some(Arc::clone(outlet)),
+            _ => None,
+        };
         pending.reply_to.answer(outcome, &mut self.dispatch);
+        if let Some(outlet) = answered {
+            self.dispatch.note_answer(&outlet);
+        }
     }
 
     fn deliver(&mut self, session: SessionId, push: Push) {
@@ -532,10 +537,17 @@ impl Voice for Doors {
     }
 
     fn flush(&mut self) {
+        let started = processor_time();
         self.dispatch.flush();
-        for outlet in self.answered.drain(..) {
-            outlet.note_answers(1);
-        }
+        self.sending += processor_time() - started;
+    }
+
+    fn leave(&mut self) {
+        self.dispatch.post();
+    }
+
+    fn sending(&self) -> Duration {
+        self.sending + self.dispatch.sending()
     }
 }
 

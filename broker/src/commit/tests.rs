@@ -463,3 +463,32 @@ fn bodies_that_wait_are_bounded_in_bytes() {
     }
     durable.stop();
 }
+
+/// A voice that notes who is to send.
+struct Postman(Sender<&'static str>);
+
+impl Voice for Postman {
+    fn reply(&mut self, _: RequestId, _: Result<Reply, Rejection>) {}
+    fn deliver(&mut self, _: SessionId, _: Push) {}
+    fn event(&mut self, _: TaskEvent) {}
+    fn flush(&mut self) {
+        self.0.send("sent").expect("the test listens");
+    }
+    fn leave(&mut self) {
+        self.0.send("left").expect("the test listens");
+    }
+}
+
+#[test]
+fn what_is_left_to_others_is_sent_at_the_end() {
+    let (postman, post) = channel();
+    let store = MemoryStore::new();
+    let restored =
+        Committer::restore(CoreConfig::default(), store, Postman(postman), Now::default());
+    let mut committer = restored.unwrap();
+    committer.turn([submit(1, "x")], Now::default());
+    committer.leave_sending(true);
+    committer.turn([submit(2, "x")], Now::default());
+    committer.close();
+    assert_eq!(post.try_iter().collect::<Vec<_>>(), ["sent", "left", "sent"]);
+}

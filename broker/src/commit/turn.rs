@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
@@ -26,6 +26,17 @@ use crate::core::record::{BodyKind, Record, TaskRow};
 use crate::reads;
 use crate::store::{Expired, Store, StoreError};
 use crate::upkeep::{self, Notice};
+
+/// What a turn took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Requests that were applied.
+    pub requests: u32,
+    /// To write their records and flush them. Zero if there was nothing to keep.
+    pub sync: Duration,
+    /// Processor time to send what was let out, whoever did it, since the last turn was over.
+    pub sending: Duration,
+}
 
 /// Where released effects go. Called on the commit thread: it must not wait for anybody.
 pub trait Voice: Send {
@@ -75,8 +86,16 @@ pub trait Voice: Send {
     fn token_revoked(&mut self, digest: &TokenDigest) {
         let _ = digest;
     }
-    /// The turn is over; wake whoever got something.
+    /// The turn is over; send what there is to whoever it is for.
     fn flush(&mut self);
+    /// The turn is over; let others send what there is, while the next turn is under way.
+    fn leave(&mut self) {
+        self.flush();
+    }
+    /// Processor time that it took so far to send, whoever did it.
+    fn sending(&self) -> Duration {
+        Duration::ZERO
+    }
     /// An offer was not delivered because its payload could not be read; it will expire.
     fn unreadable(&mut self, task: TaskId, error: &StoreError) {
         let _ = (task, error);
@@ -94,6 +113,10 @@ pub struct Committer<S, O> {
     is_restless: bool,
     /// Tasks may have to be forgotten that were to be kept until then.
     retire_until_ms: Option<u64>,
+    /// Others send what a turn lets out.
+    leaves: bool,
+    /// Processor time of sending, as of the last turn.
+    sending: Duration,
     counters: Arc<Counters>,
 }
 
@@ -204,6 +227,8 @@ impl<S: Store, O: Voice> Committer<S, O> {
             refusing: None,
             is_restless: false,
             retire_until_ms: None,
+            leaves: false,
+            sending: Duration::ZERO,
             counters: Arc::default(),
         })
     }
@@ -216,23 +241,32 @@ impl<S: Store, O: Voice> Committer<S, O> {
     }
 
     /// Take all `requests`, then whatever is due; commit; release.
-    pub fn turn(&mut self, requests: impl IntoIterator<Item = Request>, now: Now) {
-        let mut count = 0;
+    pub fn turn(&mut self, requests: impl IntoIterator<Item = Request>, now: Now) -> Spent {
+        let mut count: u32 = 0;
         for request in requests {
             count += 1;
             self.take(request, now);
         }
-        add(&self.counters.requests, count);
+        add(&self.counters.requests, u64::from(count));
         if self.refusing.is_none() && self.core.next_deadline().is_some_and(|at| at <= now.tick) {
             self.apply(Core::tick(), Vec::new(), now);
         }
         self.retire(now);
         self.count();
+        let mut sync = Duration::ZERO;
         match self.commit() {
-            Ok(()) => self.release(),
+            Ok(took) => {
+                sync = took;
+                self.release();
+            }
             Err(error) => self.refuse(error.to_string().into()),
         }
-        self.voice.flush();
+        Spent { requests: count, sync, sending: self.send() }
+    }
+
+    /// Whether to leave it to others to send what the next turns let out.
+    pub fn leave_sending(&mut self, leaves: bool) {
+        self.leaves = leaves;
     }
 
     /// When to take a turn even if nobody asks for anything.
@@ -266,8 +300,9 @@ impl<S: Store, O: Voice> Committer<S, O> {
         }
     }
 
-    /// Everything was committed; let go of the store.
+    /// Everything was committed; send what is not sent yet and let go of the store.
     pub fn close(&mut self) {
+        self.voice.flush();
         self.store.close();
     }
 
@@ -324,6 +359,17 @@ impl<S: Store, O: Voice> Committer<S, O> {
         }
     }
 
+    /// Hand over what was let out. Says what sending took since the last turn.
+    fn send(&mut self) -> Duration {
+        if self.leaves {
+            self.voice.leave();
+        } else {
+            self.voice.flush();
+        }
+        let sending = self.voice.sending();
+        sending.saturating_sub(std::mem::replace(&mut self.sending, sending))
+    }
+
     fn count(&self) {
         let (totals, counters) = (self.core.totals(), &self.counters);
         let set = |counter: &AtomicU64, value| counter.store(value, Ordering::Relaxed);
@@ -338,10 +384,10 @@ impl<S: Store, O: Voice> Committer<S, O> {
         set(&counters.waiting, self.core.waiting() as u64);
     }
 
-    /// One batch, one sync; none if there is nothing to keep.
-    fn commit(&mut self) -> Result<(), StoreError> {
+    /// One batch, one sync; none if there is nothing to keep. Says how long the sync took.
+    fn commit(&mut self) -> Result<Duration, StoreError> {
         if self.batch.records.is_empty() {
-            return Ok(());
+            return Ok(Duration::ZERO);
         }
         let started = Instant::now();
         self.store.append(&self.batch.records)?;
@@ -353,7 +399,7 @@ impl<S: Store, O: Voice> Committer<S, O> {
         self.is_restless = true;
         add(&self.counters.commits, 1);
         add(&self.counters.records, self.batch.records.len() as u64);
-        Ok(())
+        Ok(synced - encoded)
     }
 
     fn release(&mut self) {

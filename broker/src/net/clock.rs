@@ -1,6 +1,8 @@
-//! The one place where real time becomes a [`Tick`].
+//! The one place where real time becomes a [`Tick`]; and the time of processors.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::command::{Now, Tick};
 
@@ -36,6 +38,12 @@ impl Clock {
     pub fn until(&self, tick: Tick) -> Duration {
         Duration::from_millis(tick.0.saturating_sub(self.tick().0))
     }
+}
+
+/// Time that a processor has spent on the calling thread so far.
+#[must_use]
+pub fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 /// Whether all of the time up to a deadline is over. Ticks are rounded down: the deadline, and so the

@@ -22,6 +22,7 @@ use super::aliases::Aliases;
 use super::budget::Budget;
 use super::card::Card;
 use super::framing::Framing;
+use super::outbox::Outbox;
 use agentcom_protocol::{Decoded, Limits, ServerDecoder, binary};
 
 /// Bounds of every outlet.
@@ -40,6 +41,7 @@ pub struct Outlet {
     id: u64,
     card: Card,
     limits: Arc<OutletLimits>,
+    outbox: Arc<Outbox>,
     queue: Mutex<Queue>,
     /// Set once the client is spoken to in the binary framing.
     aliases: OnceLock<Aliases>,
@@ -103,15 +105,23 @@ const CHUNK_BYTES: usize = 32 * 1024;
 const VECTORS_MAX: usize = 32;
 
 impl Outlet {
-    /// An outlet for a socket. `index` is its place in the registry, `id` its number for ever.
+    /// An outlet for a socket. `index` is its place in the registry, `id` its number for ever;
+    /// `outbox` is that of the worker whose connection it is.
     #[must_use]
-    pub fn new(index: usize, id: u64, socket: OwnedWriteHalf, limits: Arc<OutletLimits>) -> Outlet {
+    pub fn new(
+        index: usize,
+        id: u64,
+        socket: OwnedWriteHalf,
+        limits: Arc<OutletLimits>,
+        outbox: Arc<Outbox>,
+    ) -> Outlet {
         let queue = Queue { socket: Some(socket), chunks: VecDeque::new(), sent: 0, cut: None };
         Outlet {
             index,
             id,
             card: Card::default(),
             limits,
+            outbox,
             queue: Mutex::new(queue),
             aliases: OnceLock::new(),
             aliases_bytes: AtomicUsize::new(0),
@@ -142,6 +152,12 @@ impl Outlet {
     #[must_use]
     pub fn card(&self) -> &Card {
         &self.card
+    }
+
+    /// Where letters to the client may be left.
+    #[must_use]
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
     }
 
     /// How the client is spoken to.

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::card::Arrival;
 use super::clock::{Clock, is_over};
 use super::connection::Connection;
+use super::outbox::Outbox;
 use super::outlet::{Cut, Outlet, OutletLimits};
 use super::registry::Registry;
 use crate::core::command::Tick;
@@ -55,6 +56,7 @@ pub struct Worker {
     pub(super) context: Arc<Context>,
     pub(super) limits: Arc<OutletLimits>,
     pub(super) registry: Arc<Registry>,
+    outbox: Arc<Outbox>,
     flush: FlushSignal,
     alarms: RefCell<Alarms>,
     /// Reads so far.
@@ -113,6 +115,7 @@ impl WorkerHandle {
                     context,
                     limits,
                     registry,
+                    outbox: Arc::default(),
                     flush: FlushSignal::default(),
                     alarms: RefCell::new(Alarms::default()),
                     reads: Cell::new(0),
@@ -143,6 +146,8 @@ impl Worker {
     async fn run(self: Rc<Worker>, mut incoming: mpsc::UnboundedReceiver<NewConnection>) {
         tokio::task::spawn_local(Rc::clone(&self).flush_turns());
         tokio::task::spawn_local(Rc::clone(&self).ring_alarms());
+        let outbox = Arc::clone(&self.outbox);
+        tokio::task::spawn_local(poll_fn(move |context| outbox.poll_send(context)));
         let mut connections = tokio::task::JoinSet::new();
         while let Some(connection) = incoming.recv().await {
             let is_welcome = connection.is_welcome;
@@ -158,14 +163,14 @@ impl Worker {
             while connections.try_join_next().is_some() {}
         }
         while connections.join_next().await.is_some() {}
+        self.outbox.send_all();
     }
 
     fn connect(self: &Rc<Self>, new: NewConnection) -> std::io::Result<Connection> {
         let peer = new.socket.peer_addr()?;
         let (read, write) = tokio::net::TcpStream::from_std(new.socket)?.into_split();
-        let limits = &self.limits;
-        let outlet =
-            self.registry.enter(|index, id| Outlet::new(index, id, write, Arc::clone(limits)));
+        let (limits, outbox) = (Arc::clone(&self.limits), Arc::clone(&self.outbox));
+        let outlet = self.registry.enter(|index, id| Outlet::new(index, id, write, limits, outbox));
         let now = self.clock.tick();
         outlet.card().arrive(Arrival { peer, at: now });
         let mut session =

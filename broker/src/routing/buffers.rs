@@ -2,8 +2,9 @@
 //! together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::net::Outlet;
+use crate::net::{Letter, Outbox, Outlet};
 
 /// What is to be handed over, by receiver.
 #[derive(Debug, Default)]
@@ -16,12 +17,24 @@ pub(super) struct Buffers {
     /// Most that were in use since idle ones were last given up.
     used_max: usize,
     flushes: u32,
+    /// One for each worker that something was left to.
+    posts: Vec<Post>,
+    /// Memory for letters.
+    spare: Vec<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
 struct Buffer {
     outlet: Option<Arc<Outlet>>,
     bytes: Vec<u8>,
+    /// Answers to requests among them.
+    answers: u32,
+}
+
+#[derive(Debug)]
+struct Post {
+    outbox: Arc<Outbox>,
+    letters: Vec<Letter>,
 }
 
 /// One buffer is handed over before the end of the turn when it holds this much: a write of this
@@ -68,15 +81,61 @@ impl Buffers {
     }
 
     fn hand_over(&mut self, place: usize) {
-        let Buffer { outlet, bytes } = &mut self.buffers[place];
+        let Buffer { outlet, bytes, answers } = &mut self.buffers[place];
+        let answers = std::mem::take(answers);
         if let Some(outlet) = outlet.take() {
+            if !self.posts.is_empty() {
+                // What was left to the worker comes first.
+                outlet.outbox().send_all();
+            }
             outlet.send(bytes);
+            if answers > 0 {
+                outlet.note_answers(answers);
+            }
         }
         bytes.clear();
     }
 
-    /// Hand everything over.
+    /// What was put into the buffer of `outlet` last is an answer to a request.
+    pub(super) fn note_answer(&mut self, outlet: &Outlet) {
+        match self.places.get(outlet.index()).and_then(|place| place.checked_sub(1)) {
+            Some(place) => self.buffers[place as usize].answers += 1,
+            // It was handed over already.
+            None => outlet.note_answers(1),
+        }
+    }
+
+    /// Leave everything to the workers whose connections they are.
+    pub(super) fn post(&mut self) {
+        for buffer in &mut self.buffers[..self.used] {
+            let Some(outlet) = buffer.outlet.take() else { continue };
+            self.places[outlet.index()] = 0;
+            let outbox = outlet.outbox();
+            let place = self.posts.iter().position(|post| Arc::ptr_eq(&post.outbox, outbox));
+            let place = place.unwrap_or_else(|| {
+                self.posts.push(Post { outbox: Arc::clone(outbox), letters: Vec::new() });
+                self.posts.len() - 1
+            });
+            let bytes = std::mem::replace(&mut buffer.bytes, self.spare.pop().unwrap_or_default());
+            let answers = std::mem::take(&mut buffer.answers);
+            self.posts[place].letters.push(Letter { outlet, bytes, answers });
+        }
+        for Post { outbox, letters } in &mut self.posts {
+            if !letters.is_empty() {
+                outbox.post(letters, &mut self.spare);
+            }
+        }
+        self.reset();
+    }
+
+    /// Processor time that it took so far to send what was left to workers.
+    pub(super) fn sending(&self) -> Duration {
+        self.posts.iter().map(|post| post.outbox.sending()).sum()
+    }
+
+    /// Hand everything over, and what was left to workers before it.
     pub(super) fn flush(&mut self) {
+        self.posts.iter().for_each(|post| post.outbox.send_all());
         let mut kept = 0;
         for place in 0..self.used {
             if let Some(outlet) = &self.buffers[place].outlet {
@@ -89,6 +148,11 @@ impl Buffers {
                 *bytes = Vec::new();
             }
         }
+        self.reset();
+    }
+
+    /// All buffers are empty.
+    fn reset(&mut self) {
         self.used_max = self.used_max.max(self.used);
         self.used = 0;
         self.flushes += 1;

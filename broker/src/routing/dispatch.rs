@@ -6,6 +6,7 @@
 //! are used again; in steady state nothing here allocates.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::buffers::Buffers;
 use super::cache::{Place, RouteCache};
@@ -116,6 +117,23 @@ impl Dispatch {
     #[inline]
     pub fn buffer(&mut self, outlet: &Arc<Outlet>) -> &mut Vec<u8> {
         self.hands.buffers.of(outlet)
+    }
+
+    /// What was put into the buffer of `outlet` last is an answer to a request.
+    pub fn note_answer(&mut self, outlet: &Outlet) {
+        self.hands.buffers.note_answer(outlet);
+    }
+
+    /// Leave everything to the workers whose connections they are.
+    pub fn post(&mut self) {
+        self.hands.staged_bytes = 0;
+        self.hands.buffers.post();
+    }
+
+    /// Processor time that it took so far to send what was left to workers.
+    #[must_use]
+    pub fn sending(&self) -> Duration {
+        self.hands.buffers.sending()
     }
 
     /// Hand everything over.
