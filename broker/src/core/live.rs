@@ -14,6 +14,8 @@ pub(super) const NEVER: Tick = Tick(u64::MAX);
 pub(super) struct Live {
     /// Its own timers.
     timers: Timers,
+    /// The deadline at which it is looked at next.
+    armed: Armed,
     /// Newest report of the present holder.
     pub(super) progress: Option<Arc<[u8]>>,
     /// Its lease does not end before this, however silent the agent (set by a restart).
@@ -82,7 +84,26 @@ impl Default for Timers {
     }
 }
 
+#[derive(Debug)]
+struct Armed(Tick);
+
+impl Default for Armed {
+    fn default() -> Armed {
+        Armed(NEVER)
+    }
+}
+
 impl Live {
+    /// The deadline at which it is looked at next; [`NEVER`] if none is set.
+    pub(super) fn armed(&self) -> Tick {
+        self.armed.0
+    }
+
+    /// Set that deadline. Gives the one before.
+    pub(super) fn arm(&mut self, at: Tick) -> Tick {
+        std::mem::replace(&mut self.armed.0, at)
+    }
+
     /// When a timer is due; [`NEVER`] if it is not set.
     pub(super) fn timer(&self, due: Due) -> Tick {
         self.timers.0[due as usize]

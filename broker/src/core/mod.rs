@@ -542,7 +542,7 @@ impl Core {
     /// A task is over and logged: whoever cares is told, and it leaves memory.
     fn bury(&mut self, id: TaskId) {
         let task = self.tasks.remove(id).expect("an open task is in memory");
-        self.disarm(id, task.armed);
+        self.disarm(id, task.armed());
         self.specs.release(&task.row.spec);
         let row = &task.row;
         if let Some(at) = row.end().and_then(|end| end.expires_ms) {

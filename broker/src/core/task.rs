@@ -48,8 +48,6 @@ pub(super) struct Task {
     pub(super) row: TaskRow,
     /// What most waiting tasks have nothing of.
     pub(super) live: Option<Box<Live>>,
-    /// The deadline at which it is looked at next; [`NEVER`] if none is set.
-    pub(super) armed: Tick,
 }
 
 /// When something happens, in the core's measures.
@@ -93,7 +91,7 @@ impl Task {
 
     /// A task as the store has it, without its timers.
     pub(super) fn open(row: TaskRow) -> Task {
-        Task { row, live: None, armed: NEVER }
+        Task { row, live: None }
     }
 
     /// T1: a new task waits for others, and afterwards perhaps for a time.
@@ -629,6 +627,20 @@ impl Task {
     /// What is known of it only while the broker runs.
     pub(super) fn live(&mut self) -> &mut Live {
         self.live.get_or_insert_default()
+    }
+
+    /// The deadline at which it is looked at next; [`NEVER`] if none is set.
+    pub(super) fn armed(&self) -> Tick {
+        self.live.as_ref().map_or(NEVER, |live| live.armed())
+    }
+
+    /// Set that deadline, or take it away with [`NEVER`]. Gives the one before.
+    pub(super) fn arm(&mut self, at: Tick) -> Tick {
+        match &mut self.live {
+            Some(live) => live.arm(at),
+            None if at == NEVER => NEVER,
+            None => self.live().arm(at),
+        }
     }
 
     /// Set one of its timers.

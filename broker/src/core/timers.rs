@@ -100,7 +100,7 @@ impl Core {
     /// The soonest timer of a task may be due; others may be due with it.
     fn handle_task(&mut self, id: TaskId, now: Now) {
         let Some(task) = self.tasks.get_mut(id) else { return };
-        task.armed = NEVER;
+        task.arm(NEVER);
         while let Some(task) = self.tasks.get(id)
             && let Some((at, due)) = task.soonest()
             && at <= now.tick
@@ -200,7 +200,7 @@ impl Core {
             self.wall_deadlines.set(wall_ms, WallTimer::Start(id));
         }
         let at = task.soonest().map_or(NEVER, |(at, _)| at);
-        let armed = std::mem::replace(&mut task.armed, at);
+        let armed = task.arm(at);
         if armed != at {
             self.disarm(id, armed);
             if at != NEVER {
