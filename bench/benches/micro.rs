@@ -199,7 +199,7 @@ fn submit(needs: &[Name]) -> Command {
         patience,
     };
     Command::Submit(Box::new(Submit {
-        spec,
+        spec: Arc::new(spec),
         payload: Arc::from([b'x'; 128]),
         headers: None,
         start: Start::Now,

@@ -61,7 +61,7 @@ fn requests() -> Vec<Request> {
         let payload = payload.as_bytes().into();
         let (start, after) = (Start::Now, vec![]);
         Command::Submit(Box::new(Submit {
-            spec,
+            spec: Arc::new(spec),
             payload,
             headers: None,
             start,

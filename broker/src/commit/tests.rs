@@ -93,7 +93,7 @@ pub(crate) fn submit_to(queue: &str, id: u64) -> Request {
         queue_ms: None,
         total_ms: None,
     };
-    let spec = Spec {
+    let spec = Arc::new(Spec {
         rates: Arc::default(),
         placement: None,
         has_headers: false,
@@ -105,7 +105,7 @@ pub(crate) fn submit_to(queue: &str, id: u64) -> Request {
         band: 0,
         attempts_max: 3,
         patience,
-    };
+    });
     let payload = Arc::default();
     let submit =
         Submit { spec, payload, headers: None, start: Start::Now, dedup: None, after: vec![] };

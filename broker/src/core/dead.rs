@@ -100,7 +100,7 @@ impl Core {
     fn raise(&mut self, mut row: TaskRow) {
         let expires_ms = row.end().and_then(|end| end.expires_ms);
         self.persist(Record::LeftDead { task: row.task, expires_ms });
-        row.spec = self.specs.share((*row.spec).clone());
+        row.spec = self.specs.share(row.spec);
         if let Some(parent) = row.details().parent {
             self.children.add(parent.task, row.task);
         }

@@ -1,5 +1,7 @@
 //! Second thoughts about a task. The half of [`Core`] for T50 and T51.
 
+use std::sync::Arc;
+
 use super::Core;
 use super::command::{Now, Rejection, Reply, Spec, State, TaskChange, TaskId};
 use super::record::TaskRow;
@@ -29,10 +31,9 @@ impl Core {
             return Err(Rejection::InvalidState { task: id, state, generation });
         }
         let former = task.row.spec.clone();
-        let spec = self.specs.share(changed(&former, change));
+        let spec = self.specs.share(Arc::new(changed(&former, change)));
         let start = change.start.map(|start| wait_of(start, now));
         self.change(id, now, |task, _, at| task.edit(spec, start, at));
-        self.specs.release(&former);
         let holder = self.tasks[id].row.holder().map(|holder| holder.agent.clone());
         if let Some(agent) = holder
             && let Some(known) = self.agents.find(&agent)

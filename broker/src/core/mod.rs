@@ -543,7 +543,6 @@ impl Core {
     fn bury(&mut self, id: TaskId) {
         let task = self.tasks.remove(id).expect("an open task is in memory");
         self.disarm(id, task.armed());
-        self.specs.release(&task.row.spec);
         let row = &task.row;
         if let Some(at) = row.end().and_then(|end| end.expires_ms) {
             self.retire_at(at);

@@ -99,7 +99,7 @@ impl Core {
         }
         let eligible_ms = row.place_ms.saturating_sub(band_offset_ms(row.spec.band));
         self.virtual_start_ms = self.virtual_start_ms.max(eligible_ms + 1);
-        row.spec = self.specs.share((*row.spec).clone());
+        row.spec = self.specs.share(row.spec);
         for edge in &row.details().after {
             self.dependents.add(edge.task, id);
         }

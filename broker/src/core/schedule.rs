@@ -128,7 +128,7 @@ impl Core {
         }
         let submit = Submit {
             headers: None,
-            spec: schedule.spec.clone(),
+            spec: Arc::new(schedule.spec.clone()),
             payload: schedule.payload.clone(),
             start: Start::Now,
             dedup: None,

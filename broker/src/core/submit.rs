@@ -212,9 +212,9 @@ impl Core {
         self.persist(Record::Body { task: id, kind: BodyKind::Payload, bytes });
         let former = self.tasks[id].row.spec.clone();
         if headers.is_some() && !former.has_headers {
-            let spec = self.specs.share(Spec { has_headers: true, ..Spec::clone(&former) });
+            let spec =
+                self.specs.share(Arc::new(Spec { has_headers: true, ..Spec::clone(&former) }));
             self.change(id, now, |task, _, at| task.carry(spec, at));
-            self.specs.release(&former);
         }
         // Where there are none any more, an empty body stands for that.
         if let Some(bytes) = headers.or_else(|| former.has_headers.then(Arc::default)) {

@@ -115,7 +115,7 @@ pub(super) fn submit(
         },
     };
     Ok(Submit {
-        spec,
+        spec: Arc::new(spec),
         payload: payload.into(),
         headers: None,
         start: Start::Now,

@@ -59,7 +59,7 @@ impl DurableCalls for Fake {
         let mut tasks = self.0.lock();
         match command {
             Command::Submit(submit) if submit.spec.queue.as_str() == "full" => {
-                Err(Rejection::QueueFull { queue: submit.spec.queue, tasks_max: 9 })
+                Err(Rejection::QueueFull { queue: submit.spec.queue.clone(), tasks_max: 9 })
             }
             Command::Submit(submit) if submit.spec.queue.as_str() == "broken" => {
                 Err(Rejection::Unavailable { reason: "no space left on device".into() })

@@ -33,6 +33,7 @@ use crate::durable::ReplyTo;
 use crate::net::{Client, Cut, Framing, Outlet};
 use crate::quota::{self, Account, Thing, Ticket};
 use crate::routing::{Destination, Dispatch, Origin, Permissions, Subscription};
+use crate::translate::Usual;
 use agentcom_protocol::{
     ClientDecoder, ClientFrame, Connect, DecodeError, Decoded, Filter, Limits, Publish, Subject,
     binary as frames, encode, help, tokens,
@@ -62,6 +63,8 @@ pub struct Session {
     aliases: Vec<Option<Alias>>,
     /// Publish subjects that the login's permissions were checked for.
     verdicts: HashMap<Box<[u8]>, bool>,
+    /// What it submits is mostly like this.
+    usual: Usual,
     /// Set while the connection speaks for an agent; when its leases were last renewed.
     renewed: Option<Tick>,
     /// The durable plane remembers something of the connection, and must hear of its end.
@@ -195,6 +198,7 @@ impl Session {
             subscriptions: Subscriptions::default(),
             aliases: Vec::new(),
             verdicts: HashMap::new(),
+            usual: Usual::default(),
             renewed: None,
             is_known: false,
             deadline: Tick(now.0 + greeting_ms),
@@ -680,6 +684,11 @@ impl Session {
             payload: &block,
         };
         self.tell(dispatch, |out| encode::message(out, &message));
+    }
+
+    /// Whether there are subjects that the login may not publish to.
+    fn is_restricted(&self) -> bool {
+        self.login.as_ref().is_some_and(|login| login.permissions.is_some())
     }
 
     fn may_publish(&mut self, subject: &[u8]) -> bool {

@@ -14,13 +14,18 @@ use agentcom_protocol::Request;
 impl Session {
     pub(super) fn handle_request(&mut self, request: &Request<'_>, dispatch: &mut Dispatch) {
         // A verb is a request to a subject in another spelling, so the same permission opens both.
-        let subject = format!("{API_PREFIX}{}", request.verb.endpoint());
-        if !self.may_publish(subject.as_bytes()) {
-            self.context.metrics.denials.add(1);
-            let sentence = format!("this login may not publish to {subject}");
-            return self.decline(dispatch, request.tag, "denied", &sentence);
+        if self.is_restricted() {
+            let subject = format!("{API_PREFIX}{}", request.verb.endpoint());
+            if !self.may_publish(subject.as_bytes()) {
+                self.context.metrics.denials.add(1);
+                let sentence = format!("this login may not publish to {subject}");
+                return self.decline(dispatch, request.tag, "denied", &sentence);
+            }
         }
-        match command::of_words(request, &self.asker()) {
+        let mut usual = std::mem::take(&mut self.usual);
+        let asked = command::of_words(request, &self.asker(), &mut usual);
+        self.usual = usual;
+        match asked {
             Ok(Asked { command, .. }) => {
                 let tag = request.tag.into();
                 let reply_to = ReplyTo::Verb { outlet: Arc::clone(&self.outlet), tag };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use agentcom_protocol::{Request, Verb};
 
 use super::fields::{Fields, wrong};
+use super::usual::Usual;
 use super::{
     Invalid, lease, list, message, park, queue, schedule, submit, talk, task, upkeep, worker,
 };
@@ -63,12 +64,19 @@ impl From<Command> for Asked {
     }
 }
 
-/// What a request in words asks for.
+/// What a request in words asks for. `usual` is that of the connection.
 ///
 /// # Errors
 /// [`Invalid`]: an argument or option has a value that is not allowed.
-pub fn of_words(request: &Request<'_>, asker: &Asker<'_>) -> Result<Asked, Invalid> {
+pub fn of_words(
+    request: &Request<'_>,
+    asker: &Asker<'_>,
+    usual: &mut Usual,
+) -> Result<Asked, Invalid> {
     match request.verb {
+        Verb::TaskSubmit | Verb::QueuePut => {
+            Ok(Command::Submit(Box::new(submit::submit_usual(request, usual)?)).into())
+        }
         Verb::TaskBatch => submit::batch(&Fields::Words(request).objects("tasks")?),
         verb => of_fields(verb, Fields::Words(request), asker),
     }

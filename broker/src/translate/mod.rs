@@ -33,6 +33,7 @@ mod talk;
 mod task;
 pub mod trace;
 pub mod upkeep;
+mod usual;
 pub mod view;
 pub mod words;
 mod worker;
@@ -40,6 +41,7 @@ mod worker;
 use std::borrow::Cow;
 
 pub use self::command::{Asked, Asker, TaskNames};
+pub use self::usual::Usual;
 use crate::core::command::{Name, NameError};
 use crate::core::cron::CronError;
 

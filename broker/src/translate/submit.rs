@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 use super::after::{self, Names};
 use super::command::{Asked, TaskNames};
 use super::fields::{Fields, Range, name, wrong};
+use super::usual::Usual;
 use super::{Invalid, headers, json, labels, limits, placement};
 use crate::core::command::{Command, Dedup, DedupMode, Name, Patience, Spec, Start, Submit};
-use agentcom_protocol::Verb;
+use agentcom_protocol::{Request, Verb};
 
 /// Priorities by word. Any number from 0 to 255 is a priority too; lower goes first.
 const PRIORITIES: [(&str, u8); 4] = [("urgent", 0), ("high", 1), ("normal", 2), ("low", 3)];
@@ -30,7 +31,12 @@ const DEBOUNCES: u64 = 10;
 
 /// The task that a request describes.
 pub(super) fn submit(fields: Fields<'_>) -> Result<Submit, Invalid> {
-    submit_among(fields, &Names::new())
+    submit_among(fields, &Names::new(), || Ok(Arc::new(spec(fields)?)))
+}
+
+/// The task that a request in words describes.
+pub(super) fn submit_usual(request: &Request<'_>, usual: &mut Usual) -> Result<Submit, Invalid> {
+    submit_among(Fields::Words(request), &Names::new(), || usual.spec(request))
 }
 
 /// `TASK BATCH`: a JSON array of tasks, which may have names for each other.
@@ -57,10 +63,10 @@ pub(super) fn tasks(parsed: &[Map<String, Value>]) -> Result<(Vec<Submit>, TaskN
         }
         of_tasks.push(own);
     }
-    let submits = parsed
-        .iter()
-        .enumerate()
-        .map(|(position, task)| submit_among(Fields::Json(task), &names).map_err(at(position)));
+    let submits = parsed.iter().enumerate().map(|(position, task)| {
+        let fields = Fields::Json(task);
+        submit_among(fields, &names, || Ok(Arc::new(spec(fields)?))).map_err(at(position))
+    });
     Ok((submits.collect::<Result<_, Invalid>>()?, of_tasks.into()))
 }
 
@@ -87,9 +93,17 @@ pub(super) fn spec(fields: Fields<'_>) -> Result<Spec, Invalid> {
     })
 }
 
-fn submit_among(fields: Fields<'_>, names: &Names) -> Result<Submit, Invalid> {
+/// A task that may name others, whose spec, but for headers, is found by `spec`.
+fn submit_among(
+    fields: Fields<'_>,
+    names: &Names,
+    spec: impl FnOnce() -> Result<Arc<Spec>, Invalid>,
+) -> Result<Submit, Invalid> {
     let headers = headers::headers(fields)?;
-    let spec = Spec { has_headers: headers.is_some(), ..spec(fields)? };
+    let mut spec = spec()?;
+    if headers.is_some() {
+        Arc::make_mut(&mut spec).has_headers = true;
+    }
     let start = start(fields)?.unwrap_or_default();
     let dedup = dedup(fields)?;
     if let (Some(Dedup { mode: DedupMode::Debounce { .. }, .. }), false) =

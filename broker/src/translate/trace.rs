@@ -62,7 +62,7 @@ impl Trace {
             headers.insert(STATE.to_owned(), state.as_str().into());
         }
         submit.headers = Some(Arc::from(Value::Object(headers).to_string().into_bytes()));
-        submit.spec.has_headers = true;
+        Arc::make_mut(&mut submit.spec).has_headers = true;
     }
 }
 

@@ -180,7 +180,8 @@ impl Menu {
         let mut spec = spec(dice);
         spec.has_headers = dice.is_one_in(3);
         let headers = spec.has_headers.then(|| self.body("headers"));
-        Submit { spec, payload: self.body("payload"), headers, start, dedup, after }
+        let (spec, payload) = (Arc::new(spec), self.body("payload"));
+        Submit { spec, payload, headers, start, dedup, after }
     }
 
     fn attach(&mut self, dice: &mut Dice, model: &Model) -> Command {

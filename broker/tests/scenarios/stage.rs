@@ -172,7 +172,7 @@ impl Stage {
             other => panic!("there is no mode {other:?}"),
         };
         Submit {
-            spec: Spec {
+            spec: Arc::new(Spec {
                 queue: line.queue(),
                 key: line.value("key").map(name),
                 needs: line.names("needs").into(),
@@ -190,7 +190,7 @@ impl Stage {
                     queue_ms: line.duration("queue"),
                     total_ms: line.duration("total"),
                 },
-            },
+            }),
             payload: line.text.as_bytes().into(),
             headers: line.value("headers").map(|headers| headers.as_bytes().into()),
             start,
@@ -321,7 +321,7 @@ impl Stage {
         Command::SetSchedule(Box::new(Schedule {
             name: name(line.word(0)),
             when,
-            spec: submit.spec,
+            spec: Arc::unwrap_or_clone(submit.spec),
             payload: submit.payload,
             missed: match line.value("missed") {
                 Some("skip") => Missed::Skip,

@@ -9,7 +9,7 @@ use crate::core::limits::Rate;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submit {
     /// What it has in common with other tasks of its kind.
-    pub spec: Spec,
+    pub spec: Arc<Spec>,
     /// Opaque bytes for the agent.
     pub payload: Arc<[u8]>,
     /// More of them, kept apart: names and values, as the doors spell them. Present if and only if

@@ -136,7 +136,7 @@ fn band_offset(band: u8) -> u64 {
 impl Task {
     pub(super) fn new(submit: &Submit, at: &Clocks) -> Task {
         let mut task = Task {
-            spec: submit.spec.clone(),
+            spec: Spec::clone(&submit.spec),
             payload: submit.payload.clone(),
             headers: submit.headers.clone(),
             state: State::Ready,
