@@ -273,7 +273,7 @@ pub fn error(input: &[u8]) -> IResult<&[u8], &[u8]> {
 /// [`MistypedLine`], with a sentence.
 pub fn request(line: &[u8]) -> Result<RequestLine<'_>, MistypedLine<'_>> {
     let text = match std::str::from_utf8(line) {
-        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\t') => text,
+        Ok(text) if !has_control(text) => text,
         _ => return Err(mistyped("-", announced_body(line), Mistake::NotText)),
     };
     let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
@@ -341,6 +341,16 @@ pub(crate) fn request_words<'a>(
         Some(argument) => Err(Mistake::Missing { verb, argument }),
         None => Ok(RequestLine { verb, tag, arguments, options, body_bytes }),
     }
+}
+
+/// Whether there are control characters other than tabs. Most lines are ASCII, of which it can be
+/// told many bytes at a time.
+fn has_control(text: &str) -> bool {
+    if text.is_ascii() {
+        let is_control = |byte: &u8| (*byte < b' ' && *byte != b'\t') | (*byte == 0x7f);
+        return text.as_bytes().iter().fold(false, |found, byte| found | is_control(byte));
+    }
+    text.chars().any(|c| c.is_control() && c != '\t')
 }
 
 /// The body that a line of ours announces although it is not text: whoever put strange bytes into
@@ -584,3 +594,18 @@ fn others_at_front(input: &[u8]) -> usize {
 
 /// Sizes of nine digits always fit; a tenth could overflow 32 bits, and NATS refuses it.
 const SIZE_DIGITS_MAX: usize = 9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_found_in_ascii_and_in_other_text() {
+        for c in '\0'..='\u{2ff}' {
+            let expected = c.is_control() && c != '\t';
+            for text in [format!("x{c}y"), format!("ä{c}y"), format!("{c}{}", "x".repeat(100))] {
+                assert_eq!(has_control(&text), expected, "{text:?}");
+            }
+        }
+    }
+}
