@@ -84,8 +84,8 @@ impl Session {
 
     pub(super) fn asker(&self) -> Asker<'_> {
         let identity = match &self.login {
-            Some(login) => Arc::clone(&login.identity),
-            None => ANONYMOUS.into(),
+            Some(login) => &*login.identity,
+            None => ANONYMOUS,
         };
         let agent = self.login.as_ref().and_then(|login| login.agent.clone());
         Asker { session: self.id(), identity, agent, process: &self.context.process }

@@ -1,7 +1,5 @@
 //! A request of either spelling to the command that it asks for.
 
-use std::sync::Arc;
-
 use agentcom_protocol::{Request, Verb};
 
 use super::fields::{Fields, wrong};
@@ -17,7 +15,7 @@ pub struct Asker<'a> {
     /// On which connection.
     pub session: SessionId,
     /// Who authenticated.
-    pub identity: Arc<str>,
+    pub identity: &'a str,
     /// The agent whose token the connection showed.
     pub agent: Option<Name>,
     /// Names this process among all that ever ran on the store; part of the name of consumers that
@@ -40,7 +38,7 @@ impl Asker<'_> {
     /// Whether it is whoever runs the broker.
     #[must_use]
     pub fn is_operator(&self) -> bool {
-        &*self.identity == message::OPERATOR
+        self.identity == message::OPERATOR
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) fn take(fields: Fields<'_>, asker: &Asker<'_>) -> Result<Command, Inv
     Ok(Command::Take(Take {
         session: *session,
         consumer,
-        identity: identity.clone(),
+        identity: (*identity).into(),
         queue: fields.needed_name("queue")?,
         max: u32::try_from(max).expect("checked against TAKE_MAX"),
         wait_ms: fields.number("wait_ms", Range::WAIT)?.unwrap_or(0),

@@ -209,9 +209,9 @@ mod tests {
     use super::*;
     use crate::core::command::SessionId;
 
-    fn asker(identity: &str, agent: Option<&str>) -> Asker<'static> {
+    fn asker<'a>(identity: &'a str, agent: Option<&str>) -> Asker<'a> {
         let agent = agent.map(|agent| Name::parse(agent).unwrap());
-        Asker { session: SessionId(1), identity: identity.into(), agent, process: "p" }
+        Asker { session: SessionId(1), identity, agent, process: "p" }
     }
 
     fn sent(asker: &Asker<'_>, fields: &Value) -> Result<Post, String> {

@@ -19,7 +19,7 @@ pub(super) fn start(fields: Fields<'_>, asker: &Asker<'_>) -> Result<Command, In
     Ok(Command::Attach(Attach {
         session: asker.session,
         agent,
-        identity: asker.identity.clone(),
+        identity: asker.identity.into(),
         capabilities: fields.names("can")?,
         labels: labels::owned(fields)?,
         capacity: limits::capacity(fields)?,
