@@ -55,6 +55,7 @@ impl Specs {
 
     fn add(&mut self, spec: Arc<Spec>) -> Arc<Spec> {
         if self.shared.len() >= self.sweep_at {
+            self.lately.fill_with(|| None);
             self.shared.retain(|shared| Arc::strong_count(shared) > 1);
             self.sweep_at = SWEEP_MIN.max(2 * self.shared.len());
         }
@@ -91,7 +92,7 @@ mod tests {
             let (given, equal) = (copy(&queue), copy(&queue));
             assert_eq!(specs.share(given).queue, equal.queue);
         }
-        assert!(specs.shared.len() == 7);
+        assert_eq!(specs.shared.len(), 7);
     }
 
     #[test]
