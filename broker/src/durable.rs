@@ -2,7 +2,8 @@
 //!
 //! The core knows numbers; this is where a number is a connection, a reply subject or a waiting
 //! HTTP request. Answers are written by the commit thread itself, straight into the receivers'
-//! sockets, after their records are on disk; or by the workers while it syncs the next batch. `audience.rs` knows where pushes go.
+//! sockets, after their records are on disk; or by the workers while it syncs the next batch.
+//! `audience.rs` knows where pushes go.
 
 mod audience;
 

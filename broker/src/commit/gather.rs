@@ -109,6 +109,15 @@ mod tests {
         gather.learn(Spent { requests, sync, sending: TO_SEND * requests });
     }
 
+    /// What a hundred such turns teach.
+    fn taught(requests: u32, sync: Duration) -> Gather {
+        let mut gather = Gather::default();
+        for _ in 0..100 {
+            turn(&mut gather, requests, sync);
+        }
+        gather
+    }
+
     #[test]
     fn two_halves_become_one_whole() {
         let mut gather = Gather::default();
@@ -155,10 +164,7 @@ mod tests {
 
     #[test]
     fn the_halves_stay_apart_where_it_takes_longer_to_ask_again_than_to_sync() {
-        let mut gather = Gather::default();
-        for _ in 0..100 {
-            turn(&mut gather, 32, SYNC);
-        }
+        let mut gather = taught(32, SYNC);
         assert_eq!(gather.target(32), 0, "160 us of sending, 250 us of syncing");
         assert!(gather.overlaps());
         assert_eq!(gather.target(0), 32, "these alone are sent in 80 us");
@@ -167,20 +173,14 @@ mod tests {
 
     #[test]
     fn they_come_together_where_it_does_not() {
-        let mut gather = Gather::default();
-        for _ in 0..100 {
-            turn(&mut gather, 32, 10 * SYNC);
-        }
+        let mut gather = taught(32, 10 * SYNC);
         assert_eq!(gather.target(32), 64);
         assert!(!gather.overlaps());
     }
 
     #[test]
     fn a_disk_that_becomes_slow_brings_them_together() {
-        let mut gather = Gather::default();
-        for _ in 0..100 {
-            turn(&mut gather, 32, SYNC);
-        }
+        let mut gather = taught(32, SYNC);
         let turns = (0..100).take_while(|_| {
             turn(&mut gather, 32, 10 * SYNC);
             gather.target(32) == 0
@@ -190,10 +190,7 @@ mod tests {
 
     #[test]
     fn where_nothing_is_synced_nothing_is_left_to_others() {
-        let mut gather = Gather::default();
-        for _ in 0..100 {
-            turn(&mut gather, 1_000, Duration::from_micros(1));
-        }
+        let mut gather = taught(1_000, Duration::from_micros(1));
         assert_eq!(gather.target(1_000), 2_000);
         assert!(!gather.overlaps());
     }

@@ -14,8 +14,6 @@ pub(super) const NEVER: Tick = Tick(u64::MAX);
 pub(super) struct Live {
     /// Its own timers.
     timers: Timers,
-    /// The deadline at which it is looked at next.
-    armed: Armed,
     /// Newest report of the present holder.
     pub(super) progress: Option<Arc<[u8]>>,
     /// Its lease does not end before this, however silent the agent (set by a restart).
@@ -76,42 +74,38 @@ impl Due {
 }
 
 #[derive(Debug)]
-struct Timers([Tick; Due::ALL.len()]);
+struct Timers {
+    /// By [`Due`].
+    at: [Tick; Due::ALL.len()],
+    /// The deadline at which the task is looked at next.
+    armed: Tick,
+}
 
 impl Default for Timers {
     fn default() -> Timers {
-        Timers([NEVER; Due::ALL.len()])
-    }
-}
-
-#[derive(Debug)]
-struct Armed(Tick);
-
-impl Default for Armed {
-    fn default() -> Armed {
-        Armed(NEVER)
+        Timers { at: [NEVER; Due::ALL.len()], armed: NEVER }
     }
 }
 
 impl Live {
     /// The deadline at which it is looked at next; [`NEVER`] if none is set.
     pub(super) fn armed(&self) -> Tick {
-        self.armed.0
+        self.timers.armed
     }
 
     /// Set that deadline. Gives the one before.
     pub(super) fn arm(&mut self, at: Tick) -> Tick {
-        std::mem::replace(&mut self.armed.0, at)
+        std::mem::replace(&mut self.timers.armed, at)
     }
 
     /// When a timer is due; [`NEVER`] if it is not set.
     pub(super) fn timer(&self, due: Due) -> Tick {
-        self.timers.0[due as usize]
+        self.timers.at[due as usize]
     }
 
     /// Set a timer, or take it away with [`NEVER`].
     pub(super) fn set(&mut self, due: Due, at: Tick) {
-        self.timers.0[due as usize] = at;
+        self.timers.at[due as usize] = at;
     }
 
     /// Bytes of reports in its events.

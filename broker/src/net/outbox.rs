@@ -60,16 +60,6 @@ const POSTED_BYTES_MAX: usize = 4 << 20;
 const SPARE_MAX: usize = 1024;
 const SPARE_BYTES_MAX: usize = 4096;
 
-impl Letter {
-    /// Send it. Its memory may be used again.
-    pub fn send(&mut self) {
-        self.outlet.send(&mut self.bytes);
-        if self.answers > 0 {
-            self.outlet.note_answers(self.answers);
-        }
-    }
-}
-
 impl Outbox {
     /// Leave `letters` to the worker; they are none afterwards. `spare` gets memory for more.
     pub fn post(&self, letters: &mut Vec<Letter>, spare: &mut Vec<Vec<u8>>) {
@@ -107,7 +97,9 @@ impl Outbox {
                 return;
             }
             let started = processor_time();
-            letters.iter_mut().for_each(Letter::send);
+            for Letter { outlet, bytes, answers } in &mut *letters {
+                outlet.send_answers(bytes, *answers);
+            }
             let spent = u64::try_from((processor_time() - started).as_nanos()).unwrap_or(u64::MAX);
             self.sending_ns.fetch_add(spent, Ordering::Relaxed);
             self.unsent.fetch_sub(letters.len(), Ordering::Release);

@@ -300,6 +300,14 @@ impl Outlet {
         }
     }
 
+    /// Send whole frames, so many of which answer requests.
+    pub fn send_answers(&self, bytes: &mut Vec<u8>, answers: u32) {
+        self.send(bytes);
+        if answers > 0 {
+            self.note_answers(answers);
+        }
+    }
+
     /// Whether answers are still to come. If so, the owner is woken by the last one.
     pub(super) fn awaits_answers(&self) -> bool {
         self.is_owed.store(true, Ordering::SeqCst);

@@ -88,10 +88,7 @@ impl Buffers {
                 // What was left to the worker comes first.
                 outlet.outbox().send_all();
             }
-            outlet.send(bytes);
-            if answers > 0 {
-                outlet.note_answers(answers);
-            }
+            outlet.send_answers(bytes, answers);
         }
         bytes.clear();
     }
