@@ -131,13 +131,17 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// The write-ahead logs, oldest first.
-fn logs(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let is_log = |path: &PathBuf| path.extension().is_some_and(|found| found == "log");
-    let mut logs: Vec<_> = entries.filter(is_log).collect();
-    logs.sort();
-    logs
+/// The file of the log that is filled first.
+fn log(folder: &Path) -> PathBuf {
+    folder.join("batches-0.log")
+}
+
+/// Where the batches stand in a file of the log (`docs/storage.md`).
+fn batches(log: &[u8]) -> Vec<Range<usize>> {
+    let salt = &log[16..24];
+    let starts = (4096..log.len()).step_by(32).filter(|at| log[*at..].starts_with(salt));
+    let length = |at: usize| u32::from_le_bytes(log[at + 16..at + 20].try_into().unwrap());
+    starts.map(|at| at..at + 24 + length(at) as usize).collect()
 }
 
 #[test]
@@ -212,19 +216,17 @@ fn holds(store: &RocksStore, task: u64) -> bool {
 fn before_the_cut() -> (TempDir, PathBuf, [Range<usize>; 3]) {
     let folder = folder();
     let mut store = RocksStore::open(folder.path()).unwrap();
-    let end = || logs(folder.path()).last().map_or(0, |log| fs::metadata(log).unwrap().len());
-    let mut ends = vec![0];
     let mut noted = Vec::new();
     for (task, bytes) in [(1, 700), (2, 40_000), (3, 150_000)] {
         store.rest();
         noted = fs::read(note(folder.path())).unwrap_or_default();
         keep(&mut store, task, bytes);
-        ends.push(usize::try_from(end()).unwrap());
     }
-    drop(store);
-    fs::write(note(folder.path()), noted).unwrap();
-    let log = logs(folder.path()).pop().unwrap();
-    (folder, log, [0, 1, 2].map(|at| ends[at]..ends[at + 1]))
+    let killed = copy(folder.path());
+    fs::write(note(killed.path()), noted).unwrap();
+    let log = log(killed.path());
+    let batches = batches(&fs::read(&log).unwrap());
+    (killed, log, batches.try_into().unwrap())
 }
 
 type Damage = fn(&mut Vec<u8>, Range<usize>);
@@ -233,7 +235,7 @@ type Damage = fn(&mut Vec<u8>, Range<usize>);
 const TORN: [(&str, Damage); 9] = [
     ("cut in a header", |log, batch| log.truncate(batch.start + 3)),
     ("cut in a content", |log, batch| log.truncate(batch.start + 5000)),
-    ("cut where a block ends", |log, batch| log.truncate(next_block(batch.start + 1))),
+    ("cut where a page ends", |log, batch| log.truncate(page(&batch).start)),
     ("first page zero", |log, batch| log[batch.start..next_page(batch.start + 7)].fill(0)),
     ("a page zero in the middle", |log, batch| log[page(&batch)].fill(0)),
     ("a page of garbage in the middle", |log, batch| garbage(&mut log[page(&batch)])),
@@ -248,13 +250,9 @@ fn next_page(at: usize) -> usize {
     at.next_multiple_of(4096)
 }
 
-fn next_block(at: usize) -> usize {
-    at.next_multiple_of(32 * 1024)
-}
-
-/// A page in the middle of `batch` with the beginning of a block, and so with a header.
+/// A page in the middle of `batch`.
 fn page(batch: &Range<usize>) -> Range<usize> {
-    let start = next_block(batch.start + batch.len() / 2);
+    let start = next_page(batch.start + batch.len() / 2);
     start..start + 4096
 }
 
@@ -309,8 +307,10 @@ fn whichever_pages_of_the_last_batch_arrived_the_others_are_there() {
                 Some(false) => garbage(&mut bytes[page]),
             }
         }
-        bytes.truncate(bytes.len() - cut.unwrap_or(0));
-        let is_whole = bytes == sound;
+        if let Some(cut) = cut {
+            bytes.truncate(last.end - cut);
+        }
+        let is_whole = bytes.get(last.clone()) == sound.get(last.clone());
         let torn = copy(folder.path());
         fs::write(torn.path().join(log.file_name().unwrap()), bytes).unwrap();
         let store = RocksStore::open(torn.path()).unwrap();
@@ -328,12 +328,13 @@ fn a_start_that_dropped_a_torn_end_and_was_interrupted_can_be_repeated() {
     fs::write(&log, bytes).unwrap();
     let later = copy(folder.path());
     drop(RocksStore::open(later.path()).unwrap());
-    // It had made its own log, and not yet written down that the torn one is done with.
-    let theirs = logs(later.path()).pop().unwrap();
-    assert_ne!(theirs.file_name(), log.file_name());
-    fs::copy(&theirs, folder.path().join(theirs.file_name().unwrap())).unwrap();
-    let store = RocksStore::open(folder.path()).unwrap();
-    assert_eq!([1, 2, 3].map(|task| holds(&store, task)), [true, true, false]);
+    // It had written the tables, and not yet begun a new log, or half of it.
+    for file in ["batches-0.log", "batches-1.log"] {
+        fs::copy(folder.path().join(file), later.path().join(file)).unwrap();
+        let later = copy(later.path());
+        let store = RocksStore::open(later.path()).unwrap();
+        assert_eq!([1, 2, 3].map(|task| holds(&store, task)), [true, true, false]);
+    }
 }
 
 #[test]
@@ -343,7 +344,6 @@ fn damage_before_the_last_batch_refuses_the_start_and_changes_nothing() {
     let damages: [(&str, Damage); 4] = [
         ("a bit of a header", |log, batch| log[batch.start + 5] ^= 2),
         ("a bit of a content", |log, batch| log[batch.start + batch.len() / 2] ^= 2),
-        // RocksDB alone passes over zeros without a word.
         ("zeros", |log, batch| log[batch].fill(0)),
         ("garbage", |log, batch| garbage(&mut log[batch])),
     ];
@@ -368,7 +368,7 @@ fn damage_before_the_last_batch_refuses_the_start_and_changes_nothing() {
             fs::remove_file(note(rotten.path())).unwrap();
             let store = RocksStore::open(rotten.path()).unwrap();
             let found = [1, 2, 3].map(|task| holds(&store, task));
-            assert_eq!(found, [batch.start > 0, false, false], "{what}");
+            assert_eq!(found, [batch == &second, false, false], "{what}");
         }
     }
 }
@@ -378,48 +378,52 @@ fn a_shortened_log_does_not_start() {
     let folder = folder();
     let mut committer = play(RocksStore::open(folder.path()).unwrap());
     committer.close();
-    drop(committer);
-    for log in logs(folder.path()) {
-        fs::write(log, b"").unwrap();
+    let killed = copy(folder.path());
+    let bytes = fs::read(log(killed.path())).unwrap();
+    for rest in [&[][..], &bytes[..100], &bytes[..4096], &bytes[..5000]] {
+        fs::write(log(killed.path()), rest).unwrap();
+        let error = refusal(killed.path());
+        assert!(matches!(error, StoreError::Behind { .. }), "{error}");
     }
-    let error = RocksStore::open(folder.path()).err().expect("acknowledged writes are missing");
-    assert!(matches!(error, StoreError::Behind { .. }), "{error}");
 }
 
-/// A store whose acknowledged writes stand in several logs: one table was flushed, others not.
-fn several_logs() -> TempDir {
+#[test]
+fn after_a_clean_stop_the_log_is_not_needed() {
+    let folder = folder();
+    let mut committer = play(RocksStore::open(folder.path()).unwrap());
+    committer.close();
+    drop(committer);
+    let before = contents(&RocksStore::open(copy(folder.path()).path()).unwrap());
+    fs::remove_file(log(folder.path())).unwrap();
+    assert_eq!(contents(&RocksStore::open(folder.path()).unwrap()), before);
+}
+
+#[test]
+fn what_is_in_tables_is_not_missed_in_the_log_and_what_is_not_is() {
     let folder = folder();
     let mut store = RocksStore::open(folder.path()).unwrap();
-    let bytes: Arc<[u8]> = vec![7; 256 * 1024].into();
-    store.append(&[Record::TaskIdBound(TaskId(1024))]).unwrap();
-    for task in 0..100 {
-        let (task, bytes) = (TaskId(task), bytes.clone());
-        store.append(&[Record::Body { task, kind: BodyKind::Payload, bytes }]).unwrap();
-        store.sync().unwrap();
+    // Both files of the log are filled, and the first one again.
+    for task in 1..80 {
+        keep(&mut store, task, 1 << 20);
     }
-    drop(store);
-    assert!(logs(folder.path()).len() > 1, "{:?}", logs(folder.path()));
-    folder
-}
-
-#[test]
-fn several_logs_are_no_obstacle() {
-    let folder = several_logs();
-    let store = RocksStore::open(folder.path()).unwrap();
-    assert!((0..100).all(|task| store.body(TaskId(task), BodyKind::Payload).unwrap().is_some()));
-}
-
-#[test]
-fn an_older_log_that_is_lost_or_shortened_does_not_start() {
-    let folder = several_logs();
-    let oldest = logs(folder.path()).remove(0);
-    let bytes = fs::read(&oldest).unwrap();
-    fs::write(&oldest, &bytes[..bytes.len() / 2]).unwrap();
-    let error = refusal(folder.path());
-    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
-    fs::remove_file(&oldest).unwrap();
-    let error = refusal(folder.path());
-    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    store.upkeep().unwrap().compact(record::Table::Queue).unwrap();
+    let in_tables = fs::read(log(folder.path())).unwrap();
+    keep(&mut store, 80, 1 << 20);
+    store.rest();
+    let killed = copy(folder.path());
+    let other = killed.path().join("batches-1.log");
+    assert!(fs::metadata(&other).unwrap().len() > 32 << 20);
+    let holds_all = |folder: &Path| {
+        let store = RocksStore::open(folder).unwrap();
+        (1..=80).all(|task| holds(&store, task))
+    };
+    assert!(holds_all(copy(killed.path()).path()));
+    fs::write(log(killed.path()), in_tables).unwrap();
+    let error = refusal(killed.path());
+    assert!(matches!(error, StoreError::Behind { .. }), "{error}");
+    fs::copy(log(folder.path()), log(killed.path())).unwrap();
+    fs::remove_file(other).unwrap();
+    assert!(holds_all(killed.path()));
 }
 
 #[test]
@@ -429,30 +433,32 @@ fn a_store_at_rest_has_noted_its_last_write() {
     assert!(committer.is_restless());
     committer.rest();
     assert!(!committer.is_restless());
-    drop(committer);
-    let log = logs(folder.path()).pop().unwrap();
-    let bytes = fs::read(&log).unwrap();
-    fs::write(&log, &bytes[..bytes.len() - 3]).unwrap();
-    let error = RocksStore::open(folder.path()).err().expect("the last write was acknowledged");
+    let killed = copy(folder.path());
+    let bytes = fs::read(log(killed.path())).unwrap();
+    let end = batches(&bytes).pop().unwrap().end;
+    fs::write(log(killed.path()), &bytes[..end - 3]).unwrap();
+    let error = refusal(killed.path());
     assert!(matches!(error, StoreError::Behind { .. }), "{error}");
 }
 
 #[test]
 fn a_flipped_bit_refuses_the_start_or_tears_the_last_batch() {
     let folder = folder();
-    drop(play(RocksStore::open(folder.path()).unwrap()));
-    fs::write(note(folder.path()), early_note()).unwrap();
-    let log = logs(folder.path()).pop().unwrap();
-    let sound = fs::read(&log).unwrap();
+    let committer = play(RocksStore::open(folder.path()).unwrap());
+    let killed = copy(folder.path());
+    drop(committer);
+    fs::write(note(killed.path()), early_note()).unwrap();
+    let sound = fs::read(log(killed.path())).unwrap();
     let with = |bytes: &[u8]| {
-        let copy = copy(folder.path());
-        fs::write(copy.path().join(log.file_name().unwrap()), bytes).unwrap();
+        let copy = copy(killed.path());
+        fs::write(log(copy.path()), bytes).unwrap();
         RocksStore::open(copy.path()).map(|store| contents(&store))
     };
-    let without_the_last = with(&sound[..sound.len() - 1]).unwrap();
+    let batches = batches(&sound);
+    let without_the_last = with(&sound[..batches.last().unwrap().end - 1]).unwrap();
     assert_ne!(Ok(&without_the_last), with(&sound).as_ref());
     let (mut torn, mut refused) = (0, 0);
-    for position in (0..sound.len()).step_by(31) {
+    for position in batches.into_iter().flatten().step_by(31) {
         let mut bytes = sound.clone();
         bytes[position] ^= 0x10;
         match with(&bytes) {

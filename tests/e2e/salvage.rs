@@ -47,14 +47,28 @@ fn contents(files: Vec<(PathBuf, Vec<u8>)>) -> Vec<Vec<u8>> {
     files.into_iter().map(|(_, bytes)| bytes).collect()
 }
 
-/// Turn a bit in the middle of the largest file with this ending.
-fn flip(broker: &Broker, ending: &str) {
+/// Turn a bit in the middle of the largest table.
+fn flip_in_a_table(broker: &Broker) {
     let files = files(broker).into_iter();
-    let fitting = files.filter(|(path, _)| path.extension().is_some_and(|found| found == ending));
-    let (path, mut bytes) = fitting.max_by_key(|(_, bytes)| bytes.len()).expect("such a file");
+    let tables = files.filter(|(path, _)| path.extension().is_some_and(|found| found == "sst"));
+    let (path, mut bytes) = tables.max_by_key(|(_, bytes)| bytes.len()).expect("a table");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(path, bytes).expect("write it");
+}
+
+/// Turn a bit in the middle of what the log holds.
+fn flip_in_the_log(broker: &Broker) {
+    let path = data(broker).join("store/batches-0.log");
+    let mut log = fs::read(&path).expect("the log");
+    let end = log.iter().rposition(|byte| *byte != 0).expect("something in the log");
+    // Frames begin at multiples of 32, and the length is in the middle of what stands in front.
+    let middle = (4096 + (end - 4096) / 2) / 32 * 32;
+    let salt = log[16..24].to_vec();
+    let starts = (middle..end).step_by(32);
+    let batch = starts.into_iter().find(|at| log[*at..].starts_with(&salt)).expect("a batch");
+    log[batch + 18] ^= 1;
+    fs::write(path, log).expect("write it");
 }
 
 fn salvage(broker: &Broker, to: &Path) -> Said {
@@ -101,7 +115,7 @@ fn around_a_bit_that_turned_in_a_table_everything_is_saved() {
     // What is in memory becomes tables.
     broker.run_well(&["backup", "create"]);
     broker.terminate();
-    flip(&broker, "sst");
+    flip_in_a_table(&broker);
     let said = save(&mut broker);
     assert!(said.contains("is damaged"), "{said}");
     let mut wire = broker.connect(QUIET);
@@ -142,7 +156,7 @@ fn around_a_bad_place_in_the_log_everything_is_saved() {
     let Some(mut broker) = broker() else { return };
     let tasks = submit(&broker, 200);
     broker.kill();
-    flip(&broker, "log");
+    flip_in_the_log(&broker);
     let said = save(&mut broker);
     assert!(said.contains("are lost:"), "{said}");
     // Each was a batch of its own.
@@ -163,7 +177,7 @@ fn a_store_is_repaired_in_place() {
     let before = files(&broker);
     assert_eq!(broker.run_well(&repair), "nothing is damaged, and nothing was changed\n");
     assert!(files(&broker) == before, "it was changed");
-    flip(&broker, "log");
+    flip_in_the_log(&broker);
     let before = files(&broker);
     let said = broker.run(&["store", "check", "--data-dir", folder]);
     assert!(said.code == Some(1) && said.err.contains("damaged"), "{said:?}");
@@ -185,7 +199,9 @@ fn a_repair_that_cannot_be_done_changes_nothing() {
     broker.terminate();
     for (path, _) in files(&broker) {
         let name = path.file_name().expect("a name").to_string_lossy();
-        if name.starts_with("MANIFEST-") || name == "CURRENT" || name.ends_with(".sst") {
+        let endings = [".sst", ".log"];
+        let is_read = |ending| name.ends_with(ending);
+        if name.starts_with("MANIFEST-") || name == "CURRENT" || endings.iter().any(is_read) {
             fs::write(&path, "x").expect("spoil the store");
         }
     }

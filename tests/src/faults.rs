@@ -23,8 +23,8 @@ impl SyncFault {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("faults/sync.c");
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(fault.library()).arg(source);
-        let compiled = compiler.arg("-ldl").status().expect("run cc");
-        assert!(compiled.success(), "cc: {compiled}");
+        let compiled = compiler.arg("-ldl").output().expect("run cc");
+        assert!(compiled.status.success(), "{compiled:?}");
         fault
     }
 

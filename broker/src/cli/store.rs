@@ -146,9 +146,9 @@ fn tell_salvaged(salvaged: &Salvaged, to: &Path, then: &str, output: &Output) ->
         if let Some(reason) = reason {
             output.result(&format!("the log: {reason}"), &json!({"log": &**reason}))?;
         }
-        for LogGap { log, at, bytes, reason, .. } in gaps {
-            let text = format!("{log}: {bytes} bytes from byte {at} on are lost: {reason}");
-            let shown = json!({"log": log, "at": at, "bytes": bytes, "reason": reason});
+        for LogGap { log, at, batches, reason, .. } in gaps {
+            let text = format!("{log}: {batches} batches from byte {at} on are lost: {reason}");
+            let shown = json!({"log": log, "at": at, "batches": batches, "reason": reason});
             output.result(&text, &shown)?;
         }
     }

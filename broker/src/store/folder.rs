@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::StoreError;
 
@@ -49,8 +49,42 @@ pub(crate) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Make `to` a copy of the store in `from`, which nobody has open. Tables, which never change once
-/// they are written, are shared where the file system can do that.
+/// A copy of a store that nobody has open. Tables, which never change once they are written, are
+/// shared where the file system can do that. It is removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Twin {
+    folder: PathBuf,
+}
+
+impl Twin {
+    /// Make `to`, in place of whatever is there, a copy of the store in `from`.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn of(from: &Path, to: &Path) -> io::Result<Twin> {
+        match fs::remove_dir_all(to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let twin = Twin { folder: to.to_owned() };
+        self::twin(from, to)?;
+        Ok(twin)
+    }
+
+    /// Where it is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Twin {
+    fn drop(&mut self) {
+        // Only a copy; the next one goes to the same place.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Make `to` a copy of the store in `from`, as [`Twin`] does, to be kept.
 ///
 /// # Errors
 /// What the system says.

@@ -9,12 +9,11 @@
 //!
 //! `record.rs` knows the bytes of keys and values, `row/` the inside of a row. `rocks.rs` is the
 //! store of a real broker, `memory.rs` the one of the tests, which can forget and fail on demand.
-//! Before RocksDB opens anything, `recovery.rs` looks at its logs (with `log_scan.rs`) and at the
-//! note of what was synced (`watermark.rs`); `quarantine.rs` is where damaged rows end up.
+//! `log.rs` is what a batch is synced to before RocksDB gets it. At a start, `recovery.rs` looks at it
+//! and at the note of what was synced (`watermark.rs`); `quarantine.rs` is where damaged rows end up.
 
-mod crc32c;
 pub(crate) mod folder;
-mod log_scan;
+mod log;
 pub mod memory;
 mod quarantine;
 pub mod record;
@@ -146,11 +145,11 @@ pub struct LogGap {
     pub log: String,
     /// Where it begins.
     pub at: u64,
-    /// How long it is, in bytes.
-    pub bytes: u64,
+    /// How many batches should stand there.
+    pub batches: u64,
     /// What does not fit there.
     pub reason: &'static str,
-    /// A batch follows in the same log, so what stood here was acknowledged.
+    /// A later batch follows, so what stood here was acknowledged.
     pub is_followed: bool,
 }
 
@@ -312,7 +311,7 @@ pub enum StoreError {
     #[error(
         "the log {log} is damaged at byte {at} ({reason}), in front of writes that were on disk \
          already; restore a backup (`agentcom backup restore`), or delete the file `synced` beside \
-         it to accept the loss of everything from there on, {bytes} bytes"
+         it to accept the loss of everything from there on{}", how_many(*batches)
     )]
     LogDamaged {
         /// The file.
@@ -321,8 +320,8 @@ pub enum StoreError {
         at: u64,
         /// What does not fit.
         reason: &'static str,
-        /// From there to its end.
-        bytes: u64,
+        /// How many batches that is at least, if it is known.
+        batches: Option<u64>,
     },
     /// Something is damaged that cannot be left out.
     #[error(
@@ -408,6 +407,10 @@ pub enum StoreError {
         /// The newest version this broker reads.
         known: u8,
     },
+}
+
+fn how_many(batches: Option<u64>) -> String {
+    batches.map_or_else(String::new, |batches| format!(", {batches} batches"))
 }
 
 /// Lets writes pass until one fails, and none after that.

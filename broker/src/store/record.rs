@@ -24,7 +24,8 @@ pub const NEWEST: u8 = row::NEWEST;
 /// Bytes before the content of a value.
 const HEADER_BYTES: usize = 5;
 
-/// Where a record is kept: one column family each.
+/// Where a record is kept: one column family each. The log has their numbers: a new one goes to the
+/// end of both lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
     /// Rows of open tasks; all of them are read at start.

@@ -1,250 +1,180 @@
-//! May a store be opened, and what has to be dropped for it? Asked before RocksDB sees the logs,
-//! because no recovery mode of it is right: the strict ones refuse what a power cut leaves, and
-//! the others drop acknowledged batches without a word.
+//! May a store be opened, and what has to be dropped for it? The tables know the number of the last
+//! batch that they have; the log has those that follow, and a note says how far it went at least.
 //!
-//! | the logs | which shows in | and then |
-//! |---|---|---|
-//! | are whole | [`Replay::Whole`] | RocksDB replays them, and refuses what it does not like |
-//! | end in a batch that was never acknowledged | [`Replay::UpTo`] | it is dropped, and the broker's log says so |
-//! | are damaged in front of a batch that was synced | [`StoreError::LogDamaged`] | nothing is opened or changed |
-//! | the same, and newer logs follow | [`StoreError::Corrupt`] | nothing is opened or changed |
-//! | end in a torn batch, before the noted write | [`StoreError::Behind`] | nothing is opened or changed |
+//! | the log | and then |
+//! |---|---|
+//! | is whole | its batches are put into tables |
+//! | ends in a batch that was never acknowledged | that is dropped, and the broker's log says so |
+//! | is damaged in front of a batch that was synced | [`StoreError::LogDamaged`]; it stays as it is |
+//! | ends before the noted batch | [`StoreError::Behind`]; it stays as it is |
 //!
 //! Whoever deleted the note accepts the loss: what `LogDamaged` and `Behind` are about is then
-//! dropped from the bad place on. (With newer logs there is no such place: RocksDB begins a new one
-//! when it writes a table, and that table holds changes from behind the bad place.)
+//! dropped from the bad place on.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
-use super::log_scan::scan;
+use super::log::LogFiles;
+use super::log::scan::{Damage, Scan, scan};
 use super::watermark::Note;
 
-/// Bytes of a batch without changes. A log that is not longer holds nothing that anybody misses:
-/// RocksDB makes it in a start that drops a torn end, and a power cut may come right then.
-const EMPTY_BATCH_BYTES: usize = 7 + 12;
-
-/// How the logs are to be replayed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Replay {
-    /// To their end; anything that does not fit refuses the start.
-    Whole,
-    /// To the first place that does not fit. An earlier start did the same, went on, and was ended
-    /// before it had removed that log; nothing is lost.
-    Again,
-    /// To the first place that does not fit.
-    UpTo(Loss),
+/// What a start puts into tables.
+#[derive(Debug)]
+pub(super) struct Recovery<'a> {
+    /// Contents of batches, the oldest first.
+    pub(super) batches: Vec<&'a [u8]>,
+    /// The number of the last of them, or that of the tables.
+    pub(super) number: u64,
+    /// What is not among them.
+    pub(super) loss: Option<Loss>,
 }
 
-/// What is not replayed.
+/// What is dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Loss {
-    /// The log with the bad place.
+    /// The file with the bad place.
     pub(super) log: PathBuf,
     /// Where the batch begins that is not whole.
     pub(super) at: u64,
     /// What does not fit there.
     pub(super) reason: &'static str,
-    /// Bytes from there to the end of the log.
-    pub(super) bytes: u64,
-    /// Other batches follow in the same log, so this one was synced.
-    is_followed: bool,
+    /// How many batches that is, if it is known.
+    pub(super) batches: Option<u64>,
 }
 
-/// Look at the logs in `folder`.
+/// Find out what the log in `folder` adds to tables that have everything up to batch `applied`.
 ///
 /// # Errors
-/// [`StoreError::LogDamaged`], [`StoreError::Corrupt`] and [`StoreError::Behind`] as above, and
-/// [`StoreError::Open`] if the logs cannot be read.
-pub(super) fn examine(folder: &Path, note: Note) -> Result<Replay, StoreError> {
-    let mut replay = Replay::Whole;
-    // The number that follows the last batch that can be replayed; 0 if there is none.
-    let mut next = 0;
-    for (log, bytes) in read_logs(folder).map_err(|error| open_error(folder, &error))? {
-        let bytes = bytes.map_err(|error| open_error(folder, &error))?;
-        let scan = scan(&bytes, next);
-        if let Replay::UpTo(loss) = &replay {
-            if scan.first.is_none() && bytes.len() <= EMPTY_BATCH_BYTES {
-                continue;
-            }
-            let goes_on = match next {
-                0 => scan.begins_empty,
-                _ => scan.first == Some(next),
-            };
-            if !goes_on {
-                return Err(corrupt(folder, loss));
-            }
-            replay = Replay::Again;
+/// [`StoreError::LogDamaged`] and [`StoreError::Behind`] as above.
+pub(super) fn examine<'a>(
+    folder: &Path,
+    log: &'a LogFiles,
+    applied: u64,
+    note: Note,
+) -> Result<Recovery<'a>, StoreError> {
+    let Scan { batches, damage } = scan(&log.files(), applied.saturating_add(1));
+    let number = applied.saturating_add(batches.len() as u64);
+    let was_synced = log.headless().is_some() || damage.is_some_and(|found| found.followers > 0);
+    let headless = log.headless().map(|log| Loss {
+        log: log.to_owned(),
+        at: 0,
+        reason: "neither file of the log has a head that is whole",
+        batches: None,
+    });
+    let loss = headless.or_else(|| damage.map(|damage| loss(log, damage)));
+    match loss {
+        Some(loss) if was_synced && note != Note::Missing => {
+            let Loss { log, at, reason, batches } = loss;
+            Err(StoreError::LogDamaged { log, at, reason, batches })
         }
-        next = scan.next.unwrap_or(next);
-        if let Some(damage) = scan.damage {
-            replay = Replay::UpTo(Loss {
-                log,
-                at: damage.at as u64,
-                reason: damage.reason,
-                bytes: (bytes.len() - damage.at) as u64,
-                is_followed: damage.is_followed,
-            });
+        loss => {
+            not_behind(folder, number, note)?;
+            Ok(Recovery { batches, number, loss })
         }
-    }
-    match (replay, note) {
-        (Replay::UpTo(loss), Note::Synced(_) | Note::Damaged) if loss.is_followed => {
-            let Loss { log, at, reason, bytes, .. } = loss;
-            Err(StoreError::LogDamaged { log, at, reason, bytes })
-        }
-        // Where no batch can be read, only RocksDB knows how far its tables go.
-        (Replay::UpTo(_), Note::Synced(noted)) if (1..=noted).contains(&next) => {
-            Err(StoreError::Behind { folder: folder.to_owned(), found: next - 1, noted })
-        }
-        (replay, _) => Ok(replay),
     }
 }
 
-fn corrupt(folder: &Path, loss: &Loss) -> StoreError {
-    let Loss { log, at, reason, .. } = loss;
-    let log = log.display();
-    let reason =
-        format!("the log {log} does not make sense at byte {at} ({reason}), and was synced");
-    StoreError::Corrupt { folder: folder.to_owned(), reason: reason.into() }
-}
-
-pub(super) type Log = (PathBuf, io::Result<Vec<u8>>);
-
-/// The logs in `folder`, oldest first; each is read when it is asked for.
-pub(super) fn read_logs(folder: &Path) -> io::Result<impl Iterator<Item = Log>> {
-    let mut logs = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let is_log = path.extension().is_some_and(|extension| extension == "log");
-        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        logs.extend(number.filter(|_| is_log).map(|number| (number, path)));
+/// A store holds everything that is known to have been synced.
+pub(super) fn not_behind(folder: &Path, found: u64, note: Note) -> Result<(), StoreError> {
+    match note {
+        Note::Synced(noted) if found < noted => {
+            Err(StoreError::Behind { folder: folder.to_owned(), found, noted })
+        }
+        _ => Ok(()),
     }
-    logs.sort();
-    Ok(logs.into_iter().map(|(_, path)| {
-        let bytes = fs::read(&path);
-        (path, bytes)
-    }))
 }
 
-fn open_error(folder: &Path, error: &io::Error) -> StoreError {
-    StoreError::Open { folder: folder.to_owned(), reason: error.to_string().into() }
+fn loss(log: &LogFiles, damage: Damage) -> Loss {
+    let Damage { file, at, reason, followers } = damage;
+    Loss { log: log.path(file).to_owned(), at: at as u64, reason, batches: Some(followers + 1) }
 }
 
 #[cfg(test)]
 mod tests {
-    use tempfile::TempDir;
+    use std::fs;
 
-    use super::super::log_scan::writer::write;
+    use super::super::log::Log;
+    use super::super::log::format::{HEAD_BYTES, Salt};
     use super::*;
+    use crate::store::record::Table;
 
-    /// A log of batches with these numbers, one change each, without its last `cut` bytes.
-    fn log(sequences: &[u64], cut: usize) -> Vec<u8> {
-        let mut log = Vec::new();
-        for sequence in sequences {
-            write(&mut log, *sequence, 1, 50);
-        }
-        log.truncate(log.len() - cut);
-        log
-    }
+    /// Where the second of three batches begins.
+    const SECOND: usize = HEAD_BYTES + 64;
 
-    fn folder(logs: &[Vec<u8>]) -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (number, log) in (8..).zip(logs) {
-            fs::write(folder.path().join(format!("{number:06}.log")), log).unwrap();
-        }
-        // Neither is a write-ahead log.
-        fs::write(folder.path().join("LOG"), b"text").unwrap();
-        fs::write(folder.path().join("notes.log"), b"text").unwrap();
-        folder
-    }
-
-    /// One word for what becomes of `logs`, and how many bytes are dropped or in danger.
+    /// One word for what becomes of a log with the batches 5, 6 and 7 after `spoil`, with tables that
+    /// have everything up to `applied`; and a number: that of the last batch, or how many are lost.
     #[track_caller]
-    fn check(logs: &[Vec<u8>], note: Note, expected: (&str, u64)) {
-        let folder = folder(logs);
-        let found = match examine(folder.path(), note) {
-            Ok(Replay::Whole) => ("whole", 0),
-            Ok(Replay::Again) => ("again", 0),
-            Ok(Replay::UpTo(loss)) => ("dropped", loss.bytes),
-            Err(StoreError::LogDamaged { bytes, .. }) => ("damaged", bytes),
-            Err(StoreError::Corrupt { .. }) => ("corrupt", 0),
+    fn check(spoil: &[usize], applied: u64, note: Note, expected: (&str, u64)) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::begin(folder.path(), Salt(0x5a17)).unwrap();
+        for number in [5, 6, 7] {
+            log.put(Table::Meta, b"key", Some(&[0; 20]));
+            log.sync(number).unwrap();
+        }
+        let path = folder.path().join("batches-0.log");
+        let mut bytes = fs::read(&path).unwrap();
+        for at in spoil {
+            bytes[*at] ^= 1;
+        }
+        fs::write(&path, bytes).unwrap();
+        let log = LogFiles::read(folder.path()).unwrap();
+        let found = match examine(folder.path(), &log, applied, note) {
+            Ok(Recovery { number, loss: None, .. }) => ("whole", number),
+            Ok(Recovery { number, loss: Some(_), .. }) => ("dropped", number),
+            Err(StoreError::LogDamaged { batches, .. }) => ("damaged", batches.unwrap()),
             Err(StoreError::Behind { found, .. }) => ("behind", found),
             Err(error) => panic!("{error}"),
         };
         assert_eq!(found, expected);
     }
 
-    /// Bytes of a batch in a log.
-    const BATCH: usize = 7 + 12 + 50;
-
-    fn with_flip(mut log: Vec<u8>, at: usize) -> Vec<u8> {
-        log[at] ^= 1;
-        log
-    }
-
     #[test]
-    fn a_whole_log_is_replayed_whatever_the_note_says() {
-        for note in [Note::Missing, Note::Damaged, Note::Synced(2), Note::Synced(99)] {
-            check(&[log(&[1, 2], 0)], note, ("whole", 0));
-            check(&[log(&[1, 2], 0), log(&[3], 0), vec![]], note, ("whole", 0));
-            check(&[], note, ("whole", 0));
+    fn a_whole_log_is_taken_as_far_as_it_goes() {
+        for note in [Note::Missing, Note::Damaged, Note::Synced(7)] {
+            check(&[], 4, note, ("whole", 7));
+            check(&[], 6, note, ("whole", 7));
+            check(&[], 7, note, ("whole", 7));
+            check(&[], 9, note, ("whole", 9));
         }
+        check(&[], 4, Note::Synced(8), ("behind", 7));
     }
 
     #[test]
     fn a_torn_end_is_dropped_up_to_the_noted_write() {
-        let torn = [log(&[5, 6, 7], 3)];
-        let rest = (BATCH - 3) as u64;
-        check(&torn, Note::Synced(6), ("dropped", rest));
-        check(&torn, Note::Damaged, ("dropped", rest));
-        check(&torn, Note::Synced(7), ("behind", 6));
-        check(&torn, Note::Missing, ("dropped", rest));
-    }
-
-    #[test]
-    fn a_torn_end_in_front_of_empty_logs_is_still_the_end() {
-        let rest = BATCH as u64 - 3;
-        check(&[log(&[5, 6], 3), vec![], vec![]], Note::Synced(5), ("dropped", rest));
-        check(&[log(&[5, 6], 3), vec![0; EMPTY_BATCH_BYTES]], Note::Synced(5), ("dropped", rest));
-        check(&[log(&[5, 6], 3), vec![0; EMPTY_BATCH_BYTES + 1]], Note::Synced(5), ("corrupt", 0));
+        let torn = [SECOND + 64 + 30];
+        check(&torn, 4, Note::Synced(6), ("dropped", 6));
+        check(&torn, 4, Note::Damaged, ("dropped", 6));
+        check(&torn, 4, Note::Missing, ("dropped", 6));
+        check(&torn, 4, Note::Synced(7), ("behind", 6));
+        check(&torn, 7, Note::Synced(7), ("whole", 7));
     }
 
     #[test]
     fn damage_before_a_synced_batch_is_refused_unless_the_loss_is_accepted() {
-        let rotten = [with_flip(log(&[5, 6, 7], 0), BATCH + 30)];
-        let rest = 2 * BATCH as u64;
-        check(&rotten, Note::Synced(5), ("damaged", rest));
-        check(&rotten, Note::Damaged, ("damaged", rest));
-        check(&rotten, Note::Missing, ("dropped", rest));
-    }
-
-    #[test]
-    fn damage_in_an_older_log_is_no_torn_end_whatever_the_note_says() {
-        for note in [Note::Missing, Note::Damaged, Note::Synced(5)] {
-            check(&[log(&[5, 6], 3), log(&[7, 8], 0)], note, ("corrupt", 0));
-            check(&[with_flip(log(&[5, 6, 7], 0), 30), log(&[8], 0)], note, ("corrupt", 0));
-            // Even if nothing can be read in the log that follows.
-            check(&[log(&[5, 6], 3), log(&[7], 3)], note, ("corrupt", 0));
+        for rotten in [[SECOND], [SECOND + 30]] {
+            check(&rotten, 4, Note::Synced(5), ("damaged", 2));
+            check(&rotten, 4, Note::Damaged, ("damaged", 2));
+            check(&rotten, 4, Note::Missing, ("dropped", 5));
+            // What the tables have is not missed.
+            check(&rotten, 6, Note::Synced(7), ("whole", 7));
         }
     }
 
     #[test]
-    fn a_log_that_goes_on_where_a_torn_one_was_cut_shows_an_interrupted_start() {
-        let logs = [log(&[5, 6], 3), log(&[6], 0)];
-        check(&logs, Note::Synced(5), ("again", 0));
-        let mut restarted = Vec::new();
-        write(&mut restarted, 5, 0, 0);
-        check(&[log(&[5], 3), restarted], Note::Synced(4), ("again", 0));
-        check(&[log(&[5], 3), log(&[6], 0)], Note::Synced(4), ("corrupt", 0));
-        let logs = [log(&[5, 6], 3), log(&[6, 7], 3)];
-        check(&logs, Note::Synced(6), ("dropped", BATCH as u64 - 3));
-        check(&logs, Note::Synced(7), ("behind", 6));
+    fn a_log_without_any_head_is_refused_unless_the_loss_is_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("batches-1.log"), [1; 2 * HEAD_BYTES]).unwrap();
+        let log = LogFiles::read(folder.path()).unwrap();
+        let refusal = examine(folder.path(), &log, 4, Note::Synced(4)).unwrap_err();
+        assert!(matches!(refusal, StoreError::LogDamaged { batches: None, .. }), "{refusal}");
+        let recovery = examine(folder.path(), &log, 4, Note::Missing).unwrap();
+        assert_eq!((recovery.number, recovery.batches.len()), (4, 0));
+        assert!(recovery.loss.is_some());
     }
 
     #[test]
-    fn where_nothing_can_be_read_the_note_is_left_to_the_tables() {
-        check(&[log(&[5], 3)], Note::Synced(9), ("dropped", BATCH as u64 - 3));
+    fn tables_that_are_too_old_for_the_log_are_damage() {
+        check(&[], 2, Note::Synced(2), ("damaged", 4));
+        check(&[], 2, Note::Missing, ("dropped", 2));
     }
 }

@@ -1,9 +1,13 @@
 //! RocksDB behind the seam. Nothing else names it (`rocks/` has what is done with all of it).
 //!
 //! One database, one column family per [`Table`], one writer. A batch that was appended is kept
-//! here until it is synced; then it goes down as one `WriteBatch` with `sync`: RocksDB writes its
-//! log and syncs it *before* it shows the batch to readers, so no read ever sees what a power cut
-//! could take back.
+//! here until it is synced: it goes into the log (`log.rs`) and on the disk, and only *then* to
+//! RocksDB, so no read ever sees what a power cut could take back.
+//!
+//! RocksDB keeps what it is given in memory until there is enough for tables. It writes those of all
+//! column families together, and with them the number of the last batch that is in them
+//! ([`APPLIED`]). A start puts the batches of the log behind that number into tables, and empties the
+//! log.
 
 mod graft;
 mod salvage;
@@ -12,17 +16,20 @@ mod upkeep;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRecoveryMode, Direction, ErrorKind, IteratorMode, LogLevel, Options, WriteBatch,
-    WriteOptions,
+    DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME, Direction, ErrorKind, FlushOptions, IteratorMode,
+    LogLevel, Options, WriteBatch, WriteOptions,
 };
 
 use super::folder::{self, FolderLock};
+use super::log::format::{self, Salt};
+use super::log::{Log, LogFiles};
 use super::quarantine::Quarantine;
 use super::record::{self, Table, Write};
-use super::recovery::{self, Loss, Replay};
+use super::recovery::{self, Loss, Recovery};
 use super::watermark::{Note, Watermark};
 use super::{Expired, Reader, Store, StoreError, Upkeep, WriteGate};
 use crate::core::command::{Message, MessageId, TaskId};
@@ -35,13 +42,12 @@ pub use self::upkeep::{audit, audit_closed, note_synced};
 /// Cache for blocks of all tables. 32 MiB: reads are of tasks that are over, and rare.
 const BLOCK_CACHE_BYTES: usize = 32 << 20;
 
-/// Memtable of one table. 16 MiB: small enough that the log stays short, because each flush lets
-/// go of a part of it.
+/// Memtable of one table. 16 MiB: what two files of the log hold is the most that is in all of them.
 const MEMTABLE_BYTES: usize = 16 << 20;
 
-/// The log is never longer than this. Everything older is in tables, which carry checksums of
-/// their own and can be verified while the broker runs; and a short log is replayed in a moment.
-const LOG_BYTES_MAX: u64 = 64 << 20;
+/// Key, in the column family that RocksDB has by itself, of the number of the last batch that the
+/// tables have. 8 bytes, little-endian.
+const APPLIED: &[u8] = b"applied";
 
 /// Open table files. A fixed number, so that connections cannot use up what the store needs.
 const OPEN_FILES_MAX: i32 = 256;
@@ -58,7 +64,13 @@ pub struct RocksStore {
     db: Arc<DB>,
     _lock: FolderLock,
     folder: PathBuf,
+    log: Log,
+    /// Number of the last batch.
+    number: u64,
+    /// What the log is about to hold, as RocksDB takes it.
     batch: WriteBatch,
+    /// Writes into tables what stands in the file of the log that was filled last.
+    flush: Option<JoinHandle<Result<(), StoreError>>>,
     gate: WriteGate,
     watermark: Watermark,
     /// No time of expiry is before this key. What is deleted stands there as tombstones, which a
@@ -81,43 +93,57 @@ impl RocksStore {
         let lock = folder::enter(&folder)?;
         let watermark = Watermark::beside(&folder);
         let note = watermark.noted();
-        let replay = recovery::examine(&folder, note)?;
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
         let tables = Table::ALL
             .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
-        let db = DB::open_cf_descriptors(&database_options(&replay), &folder, tables)
+        let db = DB::open_cf_descriptors(&database_options(), &folder, tables)
             .map_err(|error| open_error(&folder, &error))?;
-        let db = Arc::new(db);
-        not_behind(&folder, db.latest_sequence_number(), note)?;
+        let files = LogFiles::read(&folder)?;
+        let known = known_applied(&db).map_err(|error| open_error(&folder, &error))?;
+        let applied = known.unwrap_or_else(|| db.latest_sequence_number());
+        let Recovery { batches, number, loss } = recovery::examine(&folder, &files, applied, note)?;
+        // Before the log is begun anew, everything that is in it has to be in tables.
+        if known != Some(number) {
+            apply(&db, &batches, number)?;
+            write_unlogged(&db, &mut WriteBatch::default(), number)?;
+            write_tables(&db)?;
+        }
         if note == Note::Missing {
             // The first write makes the note, so nothing was ever acknowledged from this folder, or
             // somebody has put it together anew.
             folder::sync_with_parents(&folder)?;
         }
-        let (batch, gate) = (WriteBatch::default(), WriteGate::default());
+        let log = Log::begin(&folder, Salt(rand::random()));
+        let log = log.map_err(|error| StoreError::Open {
+            folder: folder.clone(),
+            reason: format!("its log cannot be begun: {error}").into(),
+        })?;
         let store = RocksStore {
-            db,
+            db: Arc::new(db),
             _lock: lock,
             folder,
-            batch,
-            gate,
+            log,
+            number,
+            batch: WriteBatch::default(),
+            flush: None,
+            gate: WriteGate::default(),
             watermark,
             expiry_from: Vec::new(),
             note,
             damaged_rows: Cell::new(0),
         };
-        store.tell_losses(&replay)?;
+        store.tell_losses(loss)?;
         Ok(store)
     }
 
     /// Say in the log what this start has dropped, and what it could not check.
-    fn tell_losses(&self, replay: &Replay) -> Result<(), StoreError> {
-        if let Replay::UpTo(Loss { log, at, reason, bytes, .. }) = replay {
+    fn tell_losses(&self, loss: Option<Loss>) -> Result<(), StoreError> {
+        if let Some(Loss { log, at, reason, batches }) = loss {
             let log = log.display();
             if self.note == Note::Missing {
-                tracing::warn!(%log, at, reason, bytes, "the end of the log was dropped; the note of the last synced write was deleted, which accepts that acknowledged writes may be lost with it");
+                tracing::warn!(%log, at, reason, batches, "the end of the log was dropped; the note of the last synced write was deleted, which accepts that acknowledged writes may be lost with it");
             } else {
-                tracing::warn!(%log, at, reason, bytes, "a batch that was never acknowledged was torn, as by a power cut, and dropped");
+                tracing::warn!(%log, at, reason, "a batch that was never acknowledged was torn, as by a power cut, and dropped");
             }
         }
         let path = self.folder.join("synced");
@@ -206,7 +232,7 @@ impl RocksStore {
 
 impl Store for RocksStore {
     fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        let RocksStore { db, batch, gate, expiry_from, .. } = self;
+        let RocksStore { db, log, batch, gate, expiry_from, .. } = self;
         gate.pass(|| {
             records.iter().try_for_each(|record| {
                 record::encode(record, |write| match write {
@@ -214,28 +240,39 @@ impl Store for RocksStore {
                         if table == Table::TaskExpiry && key < *expiry_from {
                             expiry_from.clone_from(&key);
                         }
+                        log.put(table, &key, Some(&value));
                         batch.put_cf(family(db, table), key, value);
                     }
-                    Write::Delete(table, key) => batch.delete_cf(family(db, table), key),
+                    Write::Delete(table, key) => {
+                        log.put(table, &key, None);
+                        batch.delete_cf(family(db, table), key);
+                    }
                 })
             })
         })
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        let RocksStore { db, batch, gate, watermark, .. } = self;
+        let RocksStore { db, log, number, batch, flush, gate, watermark, .. } = self;
         gate.pass(|| {
-            let mut options = WriteOptions::default();
-            options.set_sync(true);
-            watermark.note_first(db.latest_sequence_number());
-            db.write_opt(std::mem::take(batch), &options).map_err(|error| write_error(&error))?;
-            watermark.note_lazily(db.latest_sequence_number());
+            watermark.note_first(*number);
+            if log.is_full() {
+                // What stands in the other file has to be in tables before it is written over.
+                wait_for(flush)?;
+                log.go_on_in_the_other().map_err(|error| write_error(&error))?;
+                *flush = Some(flush_beside(db)?);
+            }
+            let next = *number + 1;
+            log.sync(next).map_err(|error| write_error(&error))?;
+            write_unlogged(db, batch, next)?;
+            *number = next;
+            watermark.note_lazily(next);
             Ok(())
         })
     }
 
     fn rest(&mut self) {
-        self.watermark.note(self.db.latest_sequence_number());
+        self.watermark.note(self.number);
     }
 
     fn row(&self, task: TaskId) -> Result<Option<TaskRow>, StoreError> {
@@ -316,8 +353,82 @@ impl Store for RocksStore {
     }
 
     fn close(&mut self) {
-        self.watermark.note(self.db.latest_sequence_number());
+        self.watermark.note(self.number);
     }
+}
+
+impl Drop for RocksStore {
+    /// The folder may be let go of only when nobody writes in it any more.
+    fn drop(&mut self) {
+        if let Err(error) = wait_for(&mut self.flush) {
+            tracing::warn!(%error, "tables could not be written; the log has what would be in them");
+        }
+    }
+}
+
+/// The number of the last batch that the tables have, if it is there.
+fn known_applied(db: &DB) -> Result<Option<u64>, rocksdb::Error> {
+    let number = db.get(APPLIED)?;
+    Ok(number.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))))
+}
+
+/// The number of the last batch that the tables have.
+fn applied(db: &DB) -> Result<u64, rocksdb::Error> {
+    // Before the broker had a log of its own, RocksDB's numbers were those of the note.
+    Ok(known_applied(db)?.unwrap_or_else(|| db.latest_sequence_number()))
+}
+
+/// Give RocksDB the batches of a log, which end with this number.
+fn apply(db: &DB, batches: &[&[u8]], number: u64) -> Result<(), StoreError> {
+    let first = number - batches.len() as u64 + 1;
+    for (number, content) in (first..).zip(batches) {
+        let mut batch = WriteBatch::default();
+        for write in format::writes(content) {
+            let Some((table, key, value)) = write else {
+                let reason = format!("batch {number} of the log holds a write that makes no sense");
+                return Err(StoreError::Read { reason: reason.into() });
+            };
+            match value {
+                Some(value) => batch.put_cf(family(db, table), key, value),
+                None => batch.delete_cf(family(db, table), key),
+            }
+        }
+        write_unlogged(db, &mut batch, number)?;
+    }
+    Ok(())
+}
+
+/// Give RocksDB a batch that is in the log already, under `number`. It is empty afterwards.
+fn write_unlogged(db: &DB, batch: &mut WriteBatch, number: u64) -> Result<(), StoreError> {
+    batch.put(APPLIED, number.to_le_bytes());
+    db.write_opt(std::mem::take(batch), &unlogged()).map_err(|error| write_error(&error))
+}
+
+fn unlogged() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(true);
+    options
+}
+
+/// Write everything that RocksDB has into tables, and return when they are on disk.
+fn write_tables(db: &DB) -> Result<(), StoreError> {
+    let names = Table::ALL.iter().map(|table| table.name()).chain([DEFAULT_COLUMN_FAMILY_NAME]);
+    let families: Vec<_> = names.filter_map(|name| db.cf_handle(name)).collect();
+    let mut options = FlushOptions::default();
+    options.set_wait(true);
+    db.flush_cfs_opt(&families, &options).map_err(|error| write_error(&error))
+}
+
+fn flush_beside(db: &Arc<DB>) -> Result<JoinHandle<Result<(), StoreError>>, StoreError> {
+    let db = Arc::clone(db);
+    let flush = thread::Builder::new().name("tables".into()).spawn(move || write_tables(&db));
+    flush.map_err(|error| write_error(&error))
+}
+
+fn wait_for(flush: &mut Option<JoinHandle<Result<(), StoreError>>>) -> Result<(), StoreError> {
+    let Some(flush) = flush.take() else { return Ok(()) };
+    let died = |_| StoreError::Write { reason: "the thread that writes tables panicked".into() };
+    flush.join().map_err(died)?
 }
 
 /// Reads beside the commit loop.
@@ -358,21 +469,15 @@ impl Reader for RocksReader {
     }
 }
 
-fn database_options(replay: &Replay) -> Options {
+fn database_options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
-    // What may be dropped was found out before (`recovery.rs`), and then RocksDB has to stop at the
-    // same place. Otherwise whatever it finds wrong refuses the start. (It does not recycle log
-    // files in the tolerant mode, and is not asked to: telling damage apart is worth the tenth of a
-    // millisecond per sync that recycling would save.)
-    options.set_wal_recovery_mode(match replay {
-        Replay::Whole => DBRecoveryMode::TolerateCorruptedTailRecords,
-        Replay::Again | Replay::UpTo(_) => DBRecoveryMode::PointInTime,
-    });
-    // Several logs live while tables flush. One that is lost or shortened is noticed by this.
-    options.set_track_and_verify_wals_in_manifest(true);
-    options.set_max_total_wal_size(LOG_BYTES_MAX);
+    // All tables are of one moment, and the number among them says of which.
+    options.set_atomic_flush(true);
+    // Only a store that was made before the broker had a log of its own has anything in RocksDB's.
+    // That has to be whole, as it is unless the power was cut.
+    options.set_wal_recovery_mode(DBRecoveryMode::AbsoluteConsistency);
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(1 << 20);
@@ -398,16 +503,6 @@ fn table_options(table: Table, cache: &Cache) -> Options {
         options.add_compact_on_deletion_collector_factory(1024, 512, 0.5);
     }
     options
-}
-
-/// A store that was opened holds everything that is known to have been synced.
-fn not_behind(folder: &Path, found: u64, note: Note) -> Result<(), StoreError> {
-    match note {
-        Note::Synced(noted) if found < noted => {
-            Err(StoreError::Behind { folder: folder.to_owned(), found, noted })
-        }
-        _ => Ok(()),
-    }
 }
 
 fn family(db: &DB, table: Table) -> &ColumnFamily {

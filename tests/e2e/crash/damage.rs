@@ -7,7 +7,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use agentcom_tests::{Broker, Options, QUIET, Wire, oracle};
+use agentcom_tests::{Broker, Options, QUIET, Wire, oracle, until};
 use serde_json::json;
 
 /// A broker that was killed. Its log holds two tasks; the second one was just being written, as
@@ -30,13 +30,12 @@ impl Killed {
         let mut broker = Broker::start(Options::default());
         let mut wire = broker.connect(QUIET);
         let store = store(&broker);
-        let length = || fs::read(log(&store)).expect("a log").len();
         let first = wire.submit("q", payloads[0]);
         let note = fs::read(store.join("synced")).expect("a note");
-        let middle = length();
         let second = wire.submit("q", payloads[1]);
-        let batches = [0..middle, middle..length()];
         broker.kill();
+        let batches = batches(&fs::read(log(&store)).expect("a log"));
+        let batches = batches.try_into().expect("two batches");
         fs::write(store.join("synced"), note).expect("write the older note");
         let files = fs::read_dir(&store).expect("the store").map(|entry| {
             let path = entry.expect("a file").path();
@@ -94,22 +93,31 @@ fn store(broker: &Broker) -> PathBuf {
     broker.folder().join("data").join("store")
 }
 
-/// The newest write-ahead log.
+/// The file of the log that is filled first.
 fn log(store: &Path) -> PathBuf {
-    let files = fs::read_dir(store).expect("the store").map(|entry| entry.expect("a file").path());
-    let logs = files.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
-    logs.max().expect("a log")
+    store.join("batches-0.log")
 }
 
-/// The page of `batch` that holds the start of a block, and so the head of a fragment.
+/// Bytes in front of what a batch of the log holds (`docs/storage.md`).
+const HEADER: usize = 24;
+
+/// Where the batches stand in a file of the log.
+fn batches(log: &[u8]) -> Vec<Range<usize>> {
+    let salt = &log[16..24];
+    let starts = (4096..log.len()).step_by(32).filter(|at| log[*at..].starts_with(salt));
+    let length = |at: usize| u32::from_le_bytes(log[at + 16..at + 20].try_into().unwrap());
+    starts.map(|at| at..at + HEADER + length(at) as usize).collect()
+}
+
+/// A page in the middle of `batch`.
 fn page(batch: &Range<usize>) -> Range<usize> {
-    let start = (batch.start + batch.len() / 2).next_multiple_of(32 * 1024);
+    let start = (batch.start + batch.len() / 2).next_multiple_of(4096);
     start..start + 4096
 }
 
 /// From the start of `batch` to the end of its first page.
 fn first_page(batch: &Range<usize>) -> Range<usize> {
-    batch.start..(batch.start + 7).next_multiple_of(4096)
+    batch.start..(batch.start + 1).next_multiple_of(4096)
 }
 
 fn garbage(bytes: &mut [u8]) {
@@ -121,26 +129,29 @@ fn garbage(bytes: &mut [u8]) {
 #[test]
 fn however_the_power_cut_tears_the_last_batch_the_broker_starts_and_has_the_others() {
     type Damage = fn(&mut Vec<u8>, Range<usize>);
-    let shapes: [(&str, Damage); 9] = [
-        ("cut in a header", |log, batch| log.truncate(batch.start + 3)),
-        ("cut in a content", |log, batch| log.truncate(batch.start + 5000)),
-        ("cut where a page ends", |log, batch| log.truncate(page(&batch).start)),
-        ("first page zero", |log, batch| log[first_page(&batch)].fill(0)),
-        ("a page zero in the middle", |log, batch| log[page(&batch)].fill(0)),
-        ("a page of garbage in the middle", |log, batch| garbage(&mut log[page(&batch)])),
-        ("first page garbage", |log, batch| garbage(&mut log[first_page(&batch)])),
-        ("all zero", |log, batch| log[batch].fill(0)),
-        ("all garbage", |log, batch| garbage(&mut log[batch])),
+    // Without its header nobody knows that there was one.
+    let shapes: [(&str, bool, Damage); 9] = [
+        ("cut in a header", false, |log, batch| log.truncate(batch.start + 3)),
+        ("cut in a content", true, |log, batch| log.truncate(batch.start + 5000)),
+        ("cut where a page ends", true, |log, batch| log.truncate(page(&batch).start)),
+        ("first page zero", false, |log, batch| log[first_page(&batch)].fill(0)),
+        ("a page zero in the middle", true, |log, batch| log[page(&batch)].fill(0)),
+        ("a page of garbage in the middle", true, |log, batch| garbage(&mut log[page(&batch)])),
+        ("first page garbage", false, |log, batch| garbage(&mut log[first_page(&batch)])),
+        ("all zero", false, |log, batch| log[batch].fill(0)),
+        ("all garbage", false, |log, batch| garbage(&mut log[batch])),
     ];
     let Some(mut killed) = Killed::after(["first", &"long ".repeat(30_000)]) else { return };
     let ([first, second], [_, torn]) = (killed.tasks, killed.batches.clone());
-    for (count, (shape, damage)) in (1..).zip(shapes) {
+    let mut count = 0;
+    for (shape, shows, damage) in shapes {
         killed.patch(|log| damage(log, torn.clone()));
         let mut wire = killed.start();
         assert_eq!(wire.show(first)["state"], "ready", "{shape}");
         // Its number is one of those that the first batch set aside: used, for all one can tell.
         wire.expect_declined(&format!("TASK SHOW s {second}\r\n"), "gone");
         assert!(wire.submit("q", "another") > second, "{shape}: a number is given out once");
+        count += usize::from(shows);
         assert_eq!(killed.said().matches("never acknowledged").count(), count, "{shape}");
         killed.broker.kill();
     }
@@ -154,9 +165,10 @@ fn however_the_power_cut_tears_the_last_batch_the_broker_starts_and_has_the_othe
 fn a_flipped_bit_before_a_batch_that_was_synced_refuses_the_start() {
     let Some(mut killed) = Killed::after(["first", "second"]) else { return };
     let ([first, second], [rotten, _]) = (killed.tasks, killed.batches.clone());
-    for at in [0, 4, 6, 7, rotten.len() / 2, rotten.end - 1] {
-        killed.patch(|log| log[at] ^= 1);
-        killed.expect_refusal(&[".log is damaged at byte 0", "`synced`", "backup"]);
+    for at in [0, 8, 16, 20, HEADER, rotten.len() / 2, rotten.len() - 1] {
+        killed.patch(|log| log[rotten.start + at] ^= 1);
+        let place = format!(".log is damaged at byte {}", rotten.start);
+        killed.expect_refusal(&[&place, "`synced`", "backup"]);
     }
     // The operator does what the sentence says.
     fs::remove_file(store(&killed.broker).join("synced")).expect("delete the note");
@@ -171,22 +183,30 @@ fn a_flipped_bit_before_a_batch_that_was_synced_refuses_the_start() {
 fn a_log_that_ends_before_the_noted_write_refuses_the_start() {
     let Some(mut killed) = Killed::after(["first", "second"]) else { return };
     let [first, second] = killed.tasks;
-    // The start moves these two into tables; a clean stop notes the write of a third.
+    // The start moves these two into tables; at rest the broker notes the write of a third.
     let mut wire = killed.start();
+    let store = store(&killed.broker);
     let third = wire.submit("q", "third");
     drop(wire);
-    assert!(killed.broker.terminate().success());
-    let store = store(&killed.broker);
+    let is_noted = || {
+        let note = fs::read(store.join("synced")).expect("a note");
+        let log = fs::read(log(&store)).expect("the log");
+        let last = batches(&log).pop().expect("a batch").start;
+        note[1..9] == log[last + 8..last + 16]
+    };
+    until(|| is_noted().then_some(())).expect("a note of the last write");
+    killed.broker.kill();
     let log = log(&store);
     let sound = fs::read(&log).expect("the log");
-    let patches: [fn(&mut Vec<u8>); 3] = [
-        |bytes| bytes.truncate(bytes.len() - 1),
-        |bytes| bytes.clear(),
-        |bytes| *bytes.last_mut().expect("a byte") ^= 1,
+    let end = batches(&sound).pop().expect("a batch").end;
+    let patches: [fn(&mut Vec<u8>, usize); 3] = [
+        |bytes, end| bytes.truncate(end - 1),
+        |bytes, _| bytes.clear(),
+        |bytes, end| bytes[end - 1] ^= 1,
     ];
     for patch in patches {
         let mut bytes = sound.clone();
-        patch(&mut bytes);
+        patch(&mut bytes, end);
         fs::write(&log, bytes).expect("write the patched log");
         killed.expect_refusal(&["was already on disk", "`synced`", "backup"]);
     }
@@ -210,9 +230,10 @@ fn a_damaged_row_is_set_aside_and_the_other_tasks_are_worked_on() {
     let batch = killed.batches[0].clone();
     killed.patch(|log| {
         // The row holds the queue's name, behind its length; nothing else of the batch does.
-        let row = log[batch.clone()].windows(2).position(|pair| pair == b"\x01q");
-        log[row.expect("the row") + 1] = b'p';
-        reseal(&mut log[batch]);
+        let batch = &mut log[batch];
+        let row = batch.windows(2).position(|pair| pair == b"\x01q");
+        batch[row.expect("the row") + 1] = b'p';
+        reseal(batch);
     });
     let mut wire = killed.start();
     wire.expect_declined(&format!("TASK SHOW s {first}\r\n"), "unreadable");
@@ -238,14 +259,10 @@ fn a_damaged_row_is_set_aside_and_the_other_tasks_are_worked_on() {
     wire.expect_declined(&format!("TASK SHOW s {first}\r\n"), "unreadable");
 }
 
-/// Give the fragment `bytes`, all of a batch, the checksum that fits: CRC-32C, rotated and shifted
-/// as in every log of RocksDB.
-fn reseal(bytes: &mut [u8]) {
-    let sum = !bytes[6..].iter().fold(!0_u32, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
-            if sum & 1 == 0 { sum >> 1 } else { (sum >> 1) ^ 0x82f6_3b78 }
-        })
-    });
-    let masked = sum.rotate_right(15).wrapping_add(0xa282_ead8);
-    bytes[..4].copy_from_slice(&masked.to_le_bytes());
+/// Give `batch` the checksum that fits: CRC-32 of number, length and content.
+fn reseal(batch: &mut [u8]) {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&batch[8..20]);
+    sum.update(&batch[HEADER..]);
+    batch[20..HEADER].copy_from_slice(&sum.finalize().to_le_bytes());
 }

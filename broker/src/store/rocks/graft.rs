@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use rocksdb::{DB, WriteBatch};
 
-use super::upkeep::open_to_read;
+use super::upkeep::{Closed, open_to_read};
 use super::{BATCH_BYTES, Cache, Table};
-use super::{IteratorMode, RocksStore, family, open_error, record, table_options, write_error};
+use super::{
+    IteratorMode, RocksStore, family, open_error, record, table_options, unlogged, write_error,
+    write_tables,
+};
 use crate::core::command::{Epoch, Generation, MessageId, TaskId};
 use crate::core::record::{Record, TaskRow};
 use crate::store::{Counters, Store, StoreError};
@@ -23,7 +26,7 @@ pub fn graft(
     tables: &[Table],
     go_on: &mut dyn FnMut(u64) -> bool,
 ) -> Result<(), StoreError> {
-    let (source, there) = open_to_read(from)?;
+    let Closed { db: source, tables: there, .. } = &open_to_read(from)?;
     let mut target = RocksStore::open(to)?;
     let cache = Cache::new_lru_cache(BATCH_BYTES);
     let db = Arc::get_mut(&mut target.db).expect("nobody else has it yet");
@@ -37,7 +40,7 @@ pub fn graft(
             continue;
         }
         let mut batch = WriteBatch::default();
-        for entry in source.iterator_cf(family(&source, table), IteratorMode::Start) {
+        for entry in source.iterator_cf(family(source, table), IteratorMode::Start) {
             let (key, value) = entry.map_err(|error| open_error(from, &error))?;
             batch.put_cf(family(db, table), key, value);
             if batch.size_in_bytes() >= BATCH_BYTES {
@@ -49,15 +52,16 @@ pub fn graft(
         }
         written += write(db, &mut batch)?;
     }
-    db.flush_wal(true).map_err(|error| write_error(&error))?;
+    write_tables(db)?;
     target.close();
     Ok(())
 }
 
-/// Write what is in `batch`, which is empty afterwards. Gives how many records that were.
+/// Write what is in `batch`, which is empty afterwards. Gives how many records that were. They are
+/// safe when all tables are written.
 pub(super) fn write(db: &DB, batch: &mut WriteBatch) -> Result<u64, StoreError> {
     let count = batch.len() as u64;
-    db.write(std::mem::take(batch)).map_err(|error| write_error(&error))?;
+    db.write_opt(std::mem::take(batch), &unlogged()).map_err(|error| write_error(&error))?;
     Ok(count)
 }
 
@@ -66,12 +70,12 @@ pub(super) fn write(db: &DB, batch: &mut WriteBatch) -> Result<u64, StoreError> 
 /// # Errors
 /// [`StoreError`] if they cannot be read.
 pub fn counters(folder: &Path) -> Result<Counters, StoreError> {
-    let (db, there) = open_to_read(folder)?;
+    let Closed { db, tables, .. } = &open_to_read(folder)?;
     let mut counters = Counters::default();
-    if !there.contains(&Table::Meta) {
+    if !tables.contains(&Table::Meta) {
         return Ok(counters);
     }
-    for entry in db.iterator_cf(family(&db, Table::Meta), IteratorMode::Start) {
+    for entry in db.iterator_cf(family(db, Table::Meta), IteratorMode::Start) {
         let (key, value) = entry.map_err(|error| open_error(folder, &error))?;
         match record::decode(Table::Meta, &key, &value)? {
             Record::TaskIdBound(bound) => counters.task = bound.0,
@@ -124,7 +128,7 @@ const ROWS_AT_ONCE: usize = 1_000;
 pub fn raise_generations(folder: &Path, replaced: Option<&Path>) -> Result<(), StoreError> {
     let replaced = replaced.and_then(|replaced| open_to_read(replaced).ok());
     let newest = |row: &TaskRow| {
-        let (db, there) = replaced.as_ref()?;
+        let Closed { db, tables: there, .. } = replaced.as_ref()?;
         let key = record::row_key(row.task);
         let tables = Table::OF_ROWS.into_iter().filter(|table| there.contains(table));
         let mut rows = tables.filter_map(|table| {

@@ -8,15 +8,15 @@ use rocksdb::{DB, DBRecoveryMode, Options};
 use super::graft::write;
 use super::upkeep::lost_bound;
 use super::{
-    AUDIT_CACHE_BYTES, BATCH_BYTES, Cache, ColumnFamilyDescriptor, RocksStore, Table, family,
-    open_error, record, recovery, table_options, write_error,
+    AUDIT_CACHE_BYTES, BATCH_BYTES, Cache, ColumnFamilyDescriptor, DEFAULT_COLUMN_FAMILY_NAME,
+    IteratorMode, LogFiles, RocksStore, Table, WriteBatch, apply, family, known_applied,
+    open_error, record, recovery, table_options, write_error, write_tables,
 };
-use super::{IteratorMode, WriteBatch};
 use crate::core::command::TableView;
-use crate::store::watermark::Watermark;
-use crate::store::{
-    Audit, Counters, Damage, LogGap, LogLoss, Salvaged, Store, StoreError, folder, log_scan,
-};
+use crate::store::folder::Twin;
+use crate::store::log::scan;
+use crate::store::watermark::{Note, Watermark};
+use crate::store::{Audit, Counters, Damage, LogGap, LogLoss, Salvaged, Store, StoreError};
 
 /// How the names of indexes begin; a number follows.
 const INDEX: &str = "MANIFEST-";
@@ -34,29 +34,20 @@ pub fn salvage(
     go_on: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Salvaged, StoreError> {
     let note = Watermark::beside(from).noted();
-    let refusal = recovery::examine(from, note).err();
     // RocksDB mends by renaming: that must not happen to the original.
-    let copy = to.with_extension("copy");
-    let copied = folder::twin(from, &copy).and_then(|()| {
-        mend_pointer(&copy)?;
-        mend_logs(&copy)
-    });
-    let copied = copied.map_err(|error| write_error(&error));
-    let outcome = copied.and_then(|gaps| Ok((read_out(&copy, to, go_on)?, gaps)));
-    // Only a copy, and it is in a folder of ours.
-    let _ = fs::remove_dir_all(&copy);
-    let ((mut audit, is_index_lost), gaps) = outcome?;
+    let copy = Twin::of(from, &to.with_extension("copy")).map_err(|error| write_error(&error))?;
+    mend_pointer(copy.folder()).map_err(|error| write_error(&error))?;
+    let (db, is_index_lost) = open_or_mend(copy.folder())?;
+    let (log, sequence) = add_log(&db, from, note)?;
+    let mut audit = read_out(&db, to, go_on)?;
+    audit.sequence = sequence;
+    drop((db, copy));
     let has_tasks = |view: &TableView| {
         view.records > 0 && Table::WITH_TASKS.iter().any(|table| table.name() == view.table)
     };
     if audit.tables.iter().any(has_tasks) && super::counters(to)?.task == 0 {
         audit.note(lost_bound());
     }
-    // A gap at the very end is what was never acknowledged, unless the note knows better.
-    let refusal = refusal.or_else(|| super::not_behind(from, audit.sequence, note).err());
-    let is_any_followed = gaps.iter().any(|gap| gap.is_followed);
-    let log = (refusal.is_some() || is_any_followed)
-        .then(|| LogLoss { reason: refusal.map(|error| error.to_string().into()), gaps });
     let salvaged = Salvaged { audit, log, is_index_lost };
     if !salvaged.is_whole() && salvaged.audit.tables.iter().all(|table| table.records == 0) {
         let reason = "no record of it can be read".into();
@@ -66,30 +57,63 @@ pub fn salvage(
     Ok(salvaged)
 }
 
-fn read_out(
-    copy: &Path,
-    to: &Path,
-    go_on: &mut dyn FnMut(u64) -> bool,
-) -> Result<(Audit, bool), StoreError> {
+/// The store in `copy`, and whether its index was lost.
+fn open_or_mend(copy: &Path) -> Result<(DB, bool), StoreError> {
     let cache = Cache::new_lru_cache(AUDIT_CACHE_BYTES);
     let options = tolerant();
-    let (db, is_index_lost) = match open(copy, &options, &cache) {
-        Ok(db) => (db, false),
+    match open(copy, &options, &cache) {
+        Ok(db) => Ok((db, false)),
         Err(_) => {
             // Without its index the tables are looked through one by one.
             DB::repair(&options, copy).map_err(|error| open_error(copy, &error))?;
-            (open(copy, &options, &cache)?, true)
+            Ok((open(copy, &options, &cache)?, true))
         }
+    }
+}
+
+/// Add every batch of the log in `from` that is whole to `db`, those behind a bad place, too: a batch
+/// that is missing leaves a task as it was before, to be done once more. Gives what is lost, if that
+/// was acknowledged, and the number of the last batch.
+fn add_log(db: &DB, from: &Path, note: Note) -> Result<(Option<LogLoss>, u64), StoreError> {
+    let files = LogFiles::read(from)?;
+    let known = known_applied(db).map_err(|error| open_error(from, &error))?;
+    // If the number is lost with its table, whatever the log has is as new as anything.
+    let applied = match (known, scan::first(&files.files())) {
+        (Some(applied), _) => applied,
+        (None, Some(first)) => first.saturating_sub(1),
+        (None, None) => db.latest_sequence_number(),
     };
+    let refusal = recovery::examine(from, &files, applied, note).err();
+    let found = files.files();
+    let scan::Salvaged { batches, last, gaps } = scan::salvage(&found, applied.saturating_add(1));
+    let last = last.unwrap_or(applied);
+    // Where some are missing in between, the numbers on the way are too high, and nobody looks.
+    apply(db, &batches, last)?;
+    // A gap at the very end is what was never acknowledged, unless the note knows better.
+    if refusal.is_none() && gaps.iter().all(|gap| gap.damage.followers == 0) {
+        return Ok((None, last));
+    }
+    let gaps = gaps.into_iter().map(|scan::Gap { damage, batches }| LogGap {
+        log: files.path(damage.file).file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        at: damage.at as u64,
+        batches,
+        reason: damage.reason,
+        is_followed: damage.followers > 0,
+    });
+    let reason = refusal.map(|error| error.to_string().into());
+    Ok((Some(LogLoss { reason, gaps: gaps.collect() }), last))
+}
+
+fn read_out(db: &DB, to: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Audit, StoreError> {
     let mut target = RocksStore::open(to)?;
-    let mut audit = Audit { sequence: db.latest_sequence_number(), ..Audit::default() };
+    let mut audit = Audit::default();
     let mut read = 0;
     for table in Table::ALL {
         let mut records = 0;
         if db.cf_handle(table.name()).is_some() {
             let mut batch = WriteBatch::default();
             let before = read;
-            each(&db, table, &mut audit, |key, value| {
+            each(db, table, &mut audit, |key, value| {
                 if !has_row(&target, table, key)? {
                     return Ok(());
                 }
@@ -109,9 +133,9 @@ fn read_out(
         }
         audit.tables.push(TableView { table: table.name(), records, bytes: 0 });
     }
-    target.db.flush_wal(true).map_err(|error| write_error(&error))?;
+    write_tables(&target.db)?;
     target.close();
-    Ok((audit, is_index_lost))
+    Ok(audit)
 }
 
 /// Whether a record is of no task, or of one whose row was saved, which is done before. Without its
@@ -153,46 +177,28 @@ fn mend_pointer(copy: &Path) -> io::Result<()> {
     }
 }
 
-/// Leave only whole batches in the logs, those behind a bad place, too: no recovery mode of RocksDB
-/// does that. A batch that is missing leaves a task as it was before, to be done once more. Gives
-/// what was left out.
-fn mend_logs(copy: &Path) -> io::Result<Vec<LogGap>> {
-    let (mut gaps, mut next) = (Vec::new(), 0);
-    for (log, bytes) in recovery::read_logs(copy)? {
-        let mended = log_scan::salvage(&bytes?, next);
-        next = mended.next.unwrap_or(next);
-        if mended.gaps.is_empty() {
-            continue;
-        }
-        let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        gaps.extend(mended.gaps.into_iter().map(|gap| LogGap {
-            log: name.clone(),
-            at: gap.at as u64,
-            bytes: gap.bytes as u64,
-            reason: gap.reason,
-            is_followed: gap.is_followed,
-        }));
-        fs::write(log, mended.log)?;
-    }
-    Ok(gaps)
-}
-
-/// Options by which as much as possible is opened. Numbers of batches that are left out are missing
-/// in the logs.
+/// Options by which as much as possible is opened.
 fn tolerant() -> Options {
     let mut options = Options::default();
+    options.create_missing_column_families(true);
     options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
     options.set_paranoid_checks(false);
+    // They would stumble over what is damaged.
+    options.set_disable_auto_compactions(true);
     options
 }
 
 fn open(folder: &Path, options: &Options, cache: &Cache) -> Result<DB, StoreError> {
     let there = DB::list_cf(options, folder).map_err(|error| open_error(folder, &error))?;
-    let tables =
-        Table::ALL.into_iter().filter(|table| there.iter().any(|name| name == table.name()));
-    let families =
+    let is_known = |name: &String| {
+        name == DEFAULT_COLUMN_FAMILY_NAME || Table::ALL.iter().any(|table| table.name() == name)
+    };
+    let unknown = there.iter().filter(|name| !is_known(name));
+    let unknown = unknown.map(|name| ColumnFamilyDescriptor::new(name, Options::default()));
+    let tables = Table::ALL.into_iter();
+    let known =
         tables.map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, cache)));
-    DB::open_cf_descriptors_read_only(options, folder, families, false)
+    DB::open_cf_descriptors(options, folder, known.chain(unknown))
         .map_err(|error| open_error(folder, &error))
 }
 

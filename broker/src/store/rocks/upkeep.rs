@@ -9,10 +9,11 @@ use rocksdb::{CompactOptions, DB};
 use crate::core::command::TableView;
 
 use super::{
-    AUDIT_CACHE_BYTES, Cache, ColumnFamilyDescriptor, IteratorMode, Table, database_options,
-    family, open_error, record, recovery, table_options, write_error,
+    AUDIT_CACHE_BYTES, Cache, ColumnFamilyDescriptor, IteratorMode, LogFiles, Recovery, Table,
+    applied, apply, database_options, family, open_error, record, recovery, table_options,
+    write_error, write_tables,
 };
-use crate::store::folder;
+use crate::store::folder::{self, Twin};
 use crate::store::watermark::Watermark;
 use crate::store::{Audit, Damage, StoreError, TableSize, Upkeep};
 
@@ -26,7 +27,7 @@ pub(super) struct RocksUpkeep {
 
 impl Upkeep for RocksUpkeep {
     fn checkpoint(&self, folder: &Path) -> Result<(), StoreError> {
-        // It writes what is in memory into tables first, so the copy has next to no log.
+        // It writes what is in memory into tables first, so the copy needs no log.
         let checkpoint = Checkpoint::new(&self.db).map_err(|error| write_error(&error))?;
         checkpoint.create_checkpoint(folder).map_err(|error| write_error(&error))
     }
@@ -35,8 +36,9 @@ impl Upkeep for RocksUpkeep {
         let mut options = CompactOptions::default();
         // Else the compactions that RocksDB makes by itself, and then the writers, would wait.
         options.set_exclusive_manual_compaction(false);
+        // Of one table alone, what is in memory must not become a file: all are of one moment.
+        write_tables(&self.db)?;
         let family = family(&self.db, table);
-        self.db.flush_cf(family).map_err(|error| write_error(&error))?;
         self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
         Ok(())
     }
@@ -71,16 +73,15 @@ impl Upkeep for RocksUpkeep {
 /// [`StoreError`] if the store does not open, was written by a younger broker, or `go_on` said no
 /// ([`StoreError::Read`]). Records that are damaged are no error here; they are counted.
 pub fn audit(folder: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> Result<Audit, StoreError> {
-    let (db, tables) = open_to_read(folder)?;
-    let mut audit = Audit { sequence: db.latest_sequence_number(), ..Audit::default() };
-    super::not_behind(folder, audit.sequence, Watermark::beside(folder).noted())?;
+    let Closed { db, tables, number, .. } = &open_to_read(folder)?;
+    let mut audit = Audit { sequence: *number, ..Audit::default() };
     let files = db.live_files().map_err(|error| open_error(folder, &error))?;
     let bound = record::name_key(record::TASK_ID_BOUND);
     let (mut has_tasks, mut has_bound) = (false, false);
     let mut read = 0;
-    for table in tables {
+    for &table in tables {
         let mut records = 0;
-        for entry in db.iterator_cf(family(&db, table), IteratorMode::Start) {
+        for entry in db.iterator_cf(family(db, table), IteratorMode::Start) {
             let (key, value) = match entry {
                 Ok(entry) => entry,
                 // What is behind it cannot be had either.
@@ -122,14 +123,24 @@ pub(super) fn lost_bound() -> Damage {
     Damage { table: Table::Meta.name(), key, reason }
 }
 
-/// The store in `folder`, which no broker has open, and the tables that it has. Nothing in the
-/// folder changes.
+/// A store that no broker has open, to be read.
+pub(super) struct Closed {
+    /// The tables, with what was in the log.
+    pub(super) db: DB,
+    /// Those that it has.
+    pub(super) tables: Vec<Table>,
+    /// Number of its last batch.
+    pub(super) number: u64,
+    /// Where it really is, if its log had to be put into tables: `db` is closed before that goes.
+    _twin: Option<Twin>,
+}
+
+/// The store in `folder`, which no broker has open. Nothing in the folder changes.
 ///
 /// # Errors
 /// [`StoreError`] if it does not open, or was written by a younger broker.
-pub(super) fn open_to_read(folder: &Path) -> Result<(DB, Vec<Table>), StoreError> {
-    let replay = recovery::examine(folder, Watermark::beside(folder).noted())?;
-    let mut options = database_options(&replay);
+pub(super) fn open_to_read(folder: &Path) -> Result<Closed, StoreError> {
+    let mut options = database_options();
     options.create_if_missing(false);
     options.create_missing_column_families(false);
     let cache = Cache::new_lru_cache(AUDIT_CACHE_BYTES);
@@ -143,12 +154,30 @@ pub(super) fn open_to_read(folder: &Path) -> Result<(DB, Vec<Table>), StoreError
         let reason = format!("this broker knows no table {unknown}; use a newer one").into();
         return Err(StoreError::Open { folder: folder.to_owned(), reason });
     }
-    let opened = tables
-        .iter()
-        .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(*table, &cache)));
-    let db = DB::open_cf_descriptors_read_only(&options, folder, opened, false)
+    let families = |tables: &[Table]| {
+        let descriptor = |table: &Table| {
+            ColumnFamilyDescriptor::new(table.name(), table_options(*table, &cache))
+        };
+        tables.iter().map(descriptor).collect::<Vec<_>>()
+    };
+    let db = DB::open_cf_descriptors_read_only(&options, folder, families(&tables), false)
         .map_err(|error| open_error(folder, &error))?;
-    Ok((db, tables))
+    let files = LogFiles::read(folder)?;
+    let applied = applied(&db).map_err(|error| open_error(folder, &error))?;
+    let Recovery { batches, number, .. } =
+        recovery::examine(folder, &files, applied, Watermark::beside(folder).noted())?;
+    if batches.is_empty() {
+        return Ok(Closed { db, tables, number, _twin: None });
+    }
+    drop(db);
+    let twin = Twin::of(folder, &folder.with_extension("twin"));
+    let twin = twin.map_err(|error| write_error(&error))?;
+    options.create_missing_column_families(true);
+    options.set_disable_auto_compactions(true);
+    let db = DB::open_cf_descriptors(&options, twin.folder(), families(&Table::ALL))
+        .map_err(|error| open_error(twin.folder(), &error))?;
+    apply(&db, &batches, number)?;
+    Ok(Closed { db, tables: Table::ALL.to_vec(), number, _twin: Some(twin) })
 }
 
 /// [`audit`] of the store in `folder`, unless a broker has it open.
