@@ -475,6 +475,8 @@ fn database_options() -> Options {
     options.create_missing_column_families(true);
     // All tables are of one moment, and the number among them says of which.
     options.set_atomic_flush(true);
+    // Nobody writes but the commit thread.
+    options.set_allow_concurrent_memtable_write(false);
     // Only a store that was made before the broker had a log of its own has anything in RocksDB's.
     // That has to be whole, as it is unless the power was cut.
     options.set_wal_recovery_mode(DBRecoveryMode::AbsoluteConsistency);
