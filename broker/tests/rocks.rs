@@ -596,9 +596,9 @@ fn a_damaged_row_is_set_aside_and_the_others_are_served() {
     let mut damaged = Vec::new();
     tamper(folder.path(), |db| {
         let table = db.cf_handle("task_queue").unwrap();
-        damaged = db.get_cf(table, &key).unwrap().unwrap();
+        damaged = db.get_cf(table, key).unwrap().unwrap();
         damaged[9] ^= 4;
-        db.put_cf(table, &key, &damaged).unwrap();
+        db.put_cf(table, key, &damaged).unwrap();
     });
     for _ in 0..2 {
         let store = RocksStore::open(folder.path()).unwrap();
@@ -626,7 +626,7 @@ fn a_row_of_a_younger_format_does_not_start() {
         let version = record::NEWEST + 1;
         let sum = crc32fast::hash(&[key.as_slice(), &[version], b"content"].concat());
         let value = [&[version][..], &sum.to_le_bytes(), b"content"].concat();
-        db.put_cf(db.cf_handle("task_queue").unwrap(), &key, value).unwrap();
+        db.put_cf(db.cf_handle("task_queue").unwrap(), key, value).unwrap();
     });
     let error = scanned(&RocksStore::open(folder.path()).unwrap()).unwrap_err();
     assert!(matches!(error, StoreError::NewerFormat { .. }), "{error}");

@@ -22,7 +22,7 @@ use rustix::fs::OFlags;
 
 use self::format::{ALIGNMENT, HEAD_BYTES, HEADER_BYTES, Head, Salt};
 use super::{StoreError, folder};
-use crate::store::record::Table;
+use crate::store::record::Write;
 
 /// A file that has as much is full; its last batch may go beyond. 32 MiB: a few seconds of full
 /// load, read in tens of milliseconds at a start.
@@ -111,9 +111,9 @@ impl Log {
         })
     }
 
-    /// Add a write to the batch; no value deletes the key.
-    pub(super) fn put(&mut self, table: Table, key: &[u8], value: Option<&[u8]>) {
-        format::put(&mut self.frame, table, key, value);
+    /// Add a write to the batch.
+    pub(super) fn put(&mut self, write: Write<'_>) {
+        format::put(&mut self.frame, write);
     }
 
     /// Return when the batch is on disk, under `number`. The next batch begins.
@@ -155,7 +155,7 @@ impl Log {
         self.at = HEAD_BYTES as u64;
         self.page.clear();
         let file = &mut self.files[self.current];
-        if file.bytes > FILE_BYTES {
+        if file.bytes > FILE_BYTES + GROWTH_BYTES {
             file.file.set_len(FILE_BYTES)?;
             file.bytes = FILE_BYTES;
         }
@@ -259,11 +259,13 @@ impl LogFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::record::Table;
 
     const SALT: Salt = Salt(0x5a17);
 
     fn put(log: &mut Log, number: u64, bytes: usize) {
-        log.put(Table::TaskBody, &number.to_be_bytes(), Some(&vec![number as u8; bytes]));
+        let value = vec![number as u8; bytes];
+        log.put(Write::Put(Table::TaskBody, &number.to_be_bytes(), &value));
         log.sync(number).unwrap();
     }
 
@@ -273,8 +275,11 @@ mod tests {
         let scan = scan::scan(&files.files(), next);
         assert_eq!(scan.damage, None);
         let writes = scan.batches.iter().flat_map(|batch| format::writes(batch));
-        let keys = writes.map(|write| write.unwrap().1);
-        keys.map(|key| u64::from_be_bytes(key.try_into().unwrap())).collect()
+        let key = |write| match write {
+            Some(Write::Put(_, key, _)) => u64::from_be_bytes(key.try_into().unwrap()),
+            other => panic!("{other:?}"),
+        };
+        writes.map(key).collect()
     }
 
     #[test]

@@ -20,10 +20,13 @@ pub struct MemoryStore {
     disk: Arc<Mutex<Disk>>,
 }
 
+/// A key, and the value that is put there, if it is not removed.
+type Change = ((Table, Vec<u8>), Option<Vec<u8>>);
+
 #[derive(Debug, Default)]
 struct Disk {
     synced: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
-    unsynced: Vec<Write>,
+    unsynced: Vec<Change>,
     gate: WriteGate,
     fail_append: bool,
     fail_sync: bool,
@@ -95,15 +98,11 @@ impl MemoryStore {
 
 impl Disk {
     fn apply_unsynced(&mut self) {
-        for write in std::mem::take(&mut self.unsynced) {
-            match write {
-                Write::Put(table, key, value) => {
-                    self.synced.insert((table, key), value);
-                }
-                Write::Delete(table, key) => {
-                    self.synced.remove(&(table, key));
-                }
-            }
+        for (key, value) in std::mem::take(&mut self.unsynced) {
+            match value {
+                Some(value) => self.synced.insert(key, value),
+                None => self.synced.remove(&key),
+            };
         }
     }
 }
@@ -115,9 +114,17 @@ impl Store for MemoryStore {
             if std::mem::take(fail_append) {
                 return Err(StoreError::Write { reason: "told to fail an append".into() });
             }
-            records
-                .iter()
-                .try_for_each(|record| record::encode(record, |write| unsynced.push(write)))
+            let mut value = Vec::new();
+            records.iter().try_for_each(|record| {
+                record::encode(record, &mut value, |write| {
+                    unsynced.push(match write {
+                        Write::Put(table, key, value) => {
+                            ((table, key.to_vec()), Some(value.to_vec()))
+                        }
+                        Write::Delete(table, key) => ((table, key.to_vec()), None),
+                    });
+                })
+            })
         })
     }
 
@@ -137,7 +144,7 @@ impl Store for MemoryStore {
         let key = record::row_key(task);
         let disk = self.disk.lock();
         for table in Table::OF_ROWS {
-            if let Some(value) = disk.synced.get(&(table, key.clone())) {
+            if let Some(value) = disk.synced.get(&(table, key.to_vec())) {
                 return record::decode_row(table, &key, value).map(Some);
             }
         }
@@ -147,7 +154,7 @@ impl Store for MemoryStore {
     fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError> {
         let key = record::body_key(task, kind);
         let disk = self.disk.lock();
-        let value = disk.synced.get(&(Table::TaskBody, key.clone()));
+        let value = disk.synced.get(&(Table::TaskBody, key.to_vec()));
         value.map(|value| record::decode_body(&key, value)).transpose()
     }
 
@@ -208,7 +215,8 @@ impl Reader for MemoryStore {
         let (table, after) = (Table::of(shelf), after.map(record::row_key));
         let disk = self.disk.lock();
         let rows = disk.synced.iter().filter(|((of, _), _)| *of == table);
-        let later = rows.filter(|((_, key), _)| after.as_ref().is_none_or(|after| key > after));
+        let later =
+            rows.filter(|((_, key), _)| after.as_ref().is_none_or(|after| key[..] > after[..]));
         for ((_, key), value) in later {
             match record::decode_row(table, key, value) {
                 Ok(row) => {

@@ -150,126 +150,133 @@ impl Table {
 }
 
 /// What a record asks of the tables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Write {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write<'a> {
     /// Set a key.
-    Put(Table, Vec<u8>, Vec<u8>),
+    Put(Table, &'a [u8], &'a [u8]),
     /// Remove a key.
-    Delete(Table, Vec<u8>),
+    Delete(Table, &'a [u8]),
 }
 
-/// Hand the writes that make up `record` to `each`.
+/// Hand the writes that make up `record` to `each`. What is in `value` does not matter; it is there to
+/// be used again.
 ///
 /// # Errors
 /// [`StoreError::Write`] if a value could not be read back because it is too large.
-pub fn encode(record: &Record, mut each: impl FnMut(Write)) -> Result<(), StoreError> {
+pub fn encode(
+    record: &Record,
+    value: &mut Vec<u8>,
+    mut each: impl FnMut(Write<'_>),
+) -> Result<(), StoreError> {
     match record {
-        Record::Task(row) => encode_task(row, each)?,
+        Record::Task(row) => encode_task(row, value, each)?,
         Record::Body { task, kind, bytes } => {
             let key = body_key(*task, *kind);
-            let value = sealed(&key, FORMAT, bytes);
-            each(Write::Put(Table::TaskBody, key, value));
+            begin(value);
+            value.extend_from_slice(bytes);
+            seal(&key, FORMAT, value);
+            each(Write::Put(Table::TaskBody, &key, value));
         }
         Record::Forget { task, shelf, has_result, has_checkpoint, has_headers, expires_ms } => {
-            each(Write::Delete(Table::of(*shelf), row_key(*task)));
-            each(Write::Delete(Table::TaskBody, body_key(*task, BodyKind::Payload)));
+            each(Write::Delete(Table::of(*shelf), &row_key(*task)));
+            each(Write::Delete(Table::TaskBody, &body_key(*task, BodyKind::Payload)));
             if *has_result {
-                each(Write::Delete(Table::TaskBody, body_key(*task, BodyKind::Result)));
+                each(Write::Delete(Table::TaskBody, &body_key(*task, BodyKind::Result)));
             }
             if *has_checkpoint {
-                each(Write::Delete(Table::TaskBody, body_key(*task, BodyKind::Checkpoint)));
+                each(Write::Delete(Table::TaskBody, &body_key(*task, BodyKind::Checkpoint)));
             }
             if *has_headers {
-                each(Write::Delete(Table::TaskBody, body_key(*task, BodyKind::Headers)));
+                each(Write::Delete(Table::TaskBody, &body_key(*task, BodyKind::Headers)));
             }
             if let Some(expires_ms) = expires_ms {
-                each(Write::Delete(Table::TaskExpiry, expiry_key(*expires_ms, *task)));
+                each(Write::Delete(Table::TaskExpiry, &expiry_key(*expires_ms, *task)));
             }
         }
         Record::LeftDead { task, expires_ms } => {
-            each(Write::Delete(Table::TaskDeadLetter, row_key(*task)));
+            each(Write::Delete(Table::TaskDeadLetter, &row_key(*task)));
             if let Some(expires_ms) = expires_ms {
-                each(Write::Delete(Table::TaskExpiry, expiry_key(*expires_ms, *task)));
+                each(Write::Delete(Table::TaskExpiry, &expiry_key(*expires_ms, *task)));
             }
         }
         Record::TaskIdBound(bound) => put_counter(TASK_ID_BOUND, bound.0, each),
         Record::EpochBound(bound) => put_counter(EPOCH_BOUND, bound.0, each),
         Record::Dedup(row) => {
             let key = dedup_key(&row.queue, &row.key);
-            let mut value = vec![0; HEADER_BYTES];
-            row::encode_dedup(row, &mut value).map_err(too_large)?;
-            seal(&key, row::DEDUP, &mut value);
-            each(Write::Put(Table::TaskDedup, key, value));
+            begin(value);
+            row::encode_dedup(row, value).map_err(too_large)?;
+            seal(&key, row::DEDUP, value);
+            each(Write::Put(Table::TaskDedup, &key, value));
         }
         Record::DedupFreed { queue, key } => {
-            each(Write::Delete(Table::TaskDedup, dedup_key(queue, key)));
+            each(Write::Delete(Table::TaskDedup, &dedup_key(queue, key)));
         }
         Record::Schedule(row) => {
             let key = name_key(row.schedule.name.as_str());
-            let mut value = vec![0; HEADER_BYTES];
-            let version = row::encode_schedule(row, &mut value).map_err(too_large)?;
-            seal(&key, version, &mut value);
-            each(Write::Put(Table::Schedule, key, value));
+            begin(value);
+            let version = row::encode_schedule(row, value).map_err(too_large)?;
+            seal(&key, version, value);
+            each(Write::Put(Table::Schedule, &key, value));
         }
         Record::ScheduleRemoved { name } => {
-            each(Write::Delete(Table::Schedule, name_key(name.as_str())));
+            each(Write::Delete(Table::Schedule, &name_key(name.as_str())));
         }
         Record::Token(row) => {
             let key = token_key(&row.digest);
             let value = sealed(&key, FORMAT, &token_bytes(row));
-            each(Write::Put(Table::Token, key, value));
+            each(Write::Put(Table::Token, &key, &value));
         }
         Record::TokenRevoked { digest } => {
-            each(Write::Delete(Table::Token, token_key(digest)));
+            each(Write::Delete(Table::Token, &token_key(digest)));
         }
         Record::Config(ConfigView { key, value, version }) => {
             let key = name_key(key.as_str());
             let content = [&version.to_le_bytes(), &value[..]].concat();
             let value = sealed(&key, FORMAT, &content);
-            each(Write::Put(Table::Config, key, value));
+            each(Write::Put(Table::Config, &key, &value));
         }
         Record::Message(message) => {
             let key = message_key(message.id);
-            let mut value = vec![0; HEADER_BYTES];
-            row::message::encode(message, &mut value).map_err(too_large)?;
-            seal(&key, FORMAT, &mut value);
-            each(Write::Put(Table::Message, key, value));
+            begin(value);
+            row::message::encode(message, value).map_err(too_large)?;
+            seal(&key, FORMAT, value);
+            each(Write::Put(Table::Message, &key, value));
         }
         Record::MessageDropped { message } => {
-            each(Write::Delete(Table::Message, message_key(*message)));
+            each(Write::Delete(Table::Message, &message_key(*message)));
         }
         Record::MessageIdBound(bound) => put_counter(MESSAGE_ID_BOUND, bound.0, each),
         Record::Mail { agent, message, sent_ms } => {
             let key = mail_key(agent, *message);
             let value = sealed(&key, FORMAT, &sent_ms.to_le_bytes());
-            each(Write::Put(Table::Mailbox, key, value));
+            each(Write::Put(Table::Mailbox, &key, &value));
         }
         Record::MailDropped { agent, message } => {
-            each(Write::Delete(Table::Mailbox, mail_key(agent, *message)));
+            each(Write::Delete(Table::Mailbox, &mail_key(agent, *message)));
         }
         Record::Channel(row) => {
             let key = name_key(row.made.name.as_str());
-            let mut value = vec![0; HEADER_BYTES];
-            row::message::encode_channel(row, &mut value).map_err(too_large)?;
-            seal(&key, FORMAT, &mut value);
-            each(Write::Put(Table::Channel, key, value));
+            begin(value);
+            row::message::encode_channel(row, value).map_err(too_large)?;
+            seal(&key, FORMAT, value);
+            each(Write::Put(Table::Channel, &key, value));
         }
         Record::Subscribed { channel, agent, order } => {
             let key = pair_key(channel, agent.as_str().as_bytes());
             let value = sealed(&key, FORMAT, &order.to_le_bytes());
-            each(Write::Put(Table::Subscriber, key, value));
+            each(Write::Put(Table::Subscriber, &key, &value));
         }
         Record::Unsubscribed { channel, agent } => {
             let key = pair_key(channel, agent.as_str().as_bytes());
-            each(Write::Delete(Table::Subscriber, key));
+            each(Write::Delete(Table::Subscriber, &key));
         }
         Record::Queue { queue, settings } => {
             let key = name_key(queue.as_str());
             if *settings == QueueSettings::default() {
-                each(Write::Delete(Table::Queue, key));
+                each(Write::Delete(Table::Queue, &key));
             } else {
                 let value = sealed(&key, FORMAT, &settings_bytes(settings));
-                each(Write::Put(Table::Queue, key, value));
+                each(Write::Put(Table::Queue, &key, &value));
             }
         }
     }
@@ -374,23 +381,23 @@ pub fn decode(table: Table, key: &[u8], value: &[u8]) -> Result<Record, StoreErr
 
 /// Key of a row, in each of the tables of rows.
 #[must_use]
-pub fn row_key(task: TaskId) -> Vec<u8> {
-    let mut key = Vec::with_capacity(10);
-    key.push(FORMAT);
-    key.extend_from_slice(&task.0.to_be_bytes());
+pub fn row_key(task: TaskId) -> [u8; 9] {
+    let mut key = [FORMAT; 9];
+    key[1..].copy_from_slice(&task.0.to_be_bytes());
     key
 }
 
 /// Key of a body.
 #[must_use]
-pub fn body_key(task: TaskId, kind: BodyKind) -> Vec<u8> {
-    let mut key = row_key(task);
-    key.push(match kind {
+pub fn body_key(task: TaskId, kind: BodyKind) -> [u8; 10] {
+    let mut key = [FORMAT; 10];
+    key[1..9].copy_from_slice(&task.0.to_be_bytes());
+    key[9] = match kind {
         BodyKind::Payload => 0,
         BodyKind::Result => 1,
         BodyKind::Checkpoint => 2,
         BodyKind::Headers => 3,
-    });
+    };
     key
 }
 
@@ -403,11 +410,10 @@ pub fn task_of_key(key: &[u8]) -> Option<TaskId> {
 
 /// Key of the time at which a task is forgotten.
 #[must_use]
-pub fn expiry_key(wall_ms: u64, task: TaskId) -> Vec<u8> {
-    let mut key = Vec::with_capacity(17);
-    key.push(FORMAT);
-    key.extend_from_slice(&wall_ms.to_be_bytes());
-    key.extend_from_slice(&task.0.to_be_bytes());
+pub fn expiry_key(wall_ms: u64, task: TaskId) -> [u8; 17] {
+    let mut key = [FORMAT; 17];
+    key[1..9].copy_from_slice(&wall_ms.to_be_bytes());
+    key[9..].copy_from_slice(&task.0.to_be_bytes());
     key
 }
 
@@ -536,29 +542,38 @@ pub fn decode_body(key: &[u8], value: &[u8]) -> Result<Arc<[u8]>, StoreError> {
     open(Table::TaskBody, key, value).map(|(_, content)| content.into())
 }
 
-fn encode_task(row: &TaskRow, mut each: impl FnMut(Write)) -> Result<(), StoreError> {
+/// Leave room for the header of a value.
+fn begin(value: &mut Vec<u8>) {
+    value.clear();
+    value.extend_from_slice(&[0; HEADER_BYTES]);
+}
+
+fn encode_task(
+    row: &TaskRow,
+    value: &mut Vec<u8>,
+    mut each: impl FnMut(Write<'_>),
+) -> Result<(), StoreError> {
     let key = row_key(row.task);
     let table = Table::of(row.shelf());
-    let mut value = Vec::with_capacity(256);
-    value.extend_from_slice(&[0; HEADER_BYTES]);
-    let version = row::encode(row, &mut value).map_err(too_large)?;
-    seal(&key, version, &mut value);
+    begin(value);
+    let version = row::encode(row, value).map_err(too_large)?;
+    seal(&key, version, value);
     if table != Table::TaskQueue {
-        each(Write::Delete(Table::TaskQueue, key.clone()));
+        each(Write::Delete(Table::TaskQueue, &key));
     }
-    each(Write::Put(table, key, value));
+    each(Write::Put(table, &key, value));
     if let Some(expires_ms) = row.end().and_then(|end| end.expires_ms) {
         let key = expiry_key(expires_ms, row.task);
         let value = sealed(&key, FORMAT, &[]);
-        each(Write::Put(Table::TaskExpiry, key, value));
+        each(Write::Put(Table::TaskExpiry, &key, &value));
     }
     Ok(())
 }
 
-fn put_counter(name: &str, number: u64, mut each: impl FnMut(Write)) {
+fn put_counter(name: &str, number: u64, mut each: impl FnMut(Write<'_>)) {
     let key = name_key(name);
     let value = sealed(&key, FORMAT, &number.to_le_bytes());
-    each(Write::Put(Table::Meta, key, value));
+    each(Write::Put(Table::Meta, &key, &value));
 }
 
 fn dedup_key(queue: &Name, key: &Name) -> Vec<u8> {

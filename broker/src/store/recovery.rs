@@ -96,7 +96,7 @@ mod tests {
     use super::super::log::Log;
     use super::super::log::format::{HEAD_BYTES, Salt};
     use super::*;
-    use crate::store::record::Table;
+    use crate::store::record::{Table, Write};
 
     /// Where the second of three batches begins.
     const SECOND: usize = HEAD_BYTES + 64;
@@ -108,7 +108,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut log = Log::begin(folder.path(), Salt(0x5a17)).unwrap();
         for number in [5, 6, 7] {
-            log.put(Table::Meta, b"key", Some(&[0; 20]));
+            log.put(Write::Put(Table::Meta, b"key", &[0; 20]));
             log.sync(number).unwrap();
         }
         let path = folder.path().join("batches-0.log");

@@ -69,6 +69,8 @@ pub struct RocksStore {
     number: u64,
     /// What the log is about to hold, as RocksDB takes it.
     batch: WriteBatch,
+    /// For values that are being put together.
+    value: Vec<u8>,
     /// Writes into tables what stands in the file of the log that was filled last.
     flush: Option<JoinHandle<Result<(), StoreError>>>,
     gate: WriteGate,
@@ -125,6 +127,7 @@ impl RocksStore {
             log,
             number,
             batch: WriteBatch::default(),
+            value: Vec::new(),
             flush: None,
             gate: WriteGate::default(),
             watermark,
@@ -232,21 +235,17 @@ impl RocksStore {
 
 impl Store for RocksStore {
     fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        let RocksStore { db, log, batch, gate, expiry_from, .. } = self;
+        let RocksStore { db, log, batch, value, gate, expiry_from, .. } = self;
         gate.pass(|| {
             records.iter().try_for_each(|record| {
-                record::encode(record, |write| match write {
-                    Write::Put(table, key, value) => {
-                        if table == Table::TaskExpiry && key < *expiry_from {
-                            expiry_from.clone_from(&key);
-                        }
-                        log.put(table, &key, Some(&value));
-                        batch.put_cf(family(db, table), key, value);
+                record::encode(record, value, |write| {
+                    if let Write::Put(Table::TaskExpiry, key, _) = write
+                        && *key < **expiry_from
+                    {
+                        key.clone_into(expiry_from);
                     }
-                    Write::Delete(table, key) => {
-                        log.put(table, &key, None);
-                        batch.delete_cf(family(db, table), key);
-                    }
+                    log.put(write);
+                    put(db, batch, write);
                 })
             })
         })
@@ -384,18 +383,22 @@ fn apply(db: &DB, batches: &[&[u8]], number: u64) -> Result<(), StoreError> {
     for (number, content) in (first..).zip(batches) {
         let mut batch = WriteBatch::default();
         for write in format::writes(content) {
-            let Some((table, key, value)) = write else {
+            let Some(write) = write else {
                 let reason = format!("batch {number} of the log holds a write that makes no sense");
                 return Err(StoreError::Read { reason: reason.into() });
             };
-            match value {
-                Some(value) => batch.put_cf(family(db, table), key, value),
-                None => batch.delete_cf(family(db, table), key),
-            }
+            put(db, &mut batch, write);
         }
         write_unlogged(db, &mut batch, number)?;
     }
     Ok(())
+}
+
+fn put(db: &DB, batch: &mut WriteBatch, write: Write<'_>) {
+    match write {
+        Write::Put(table, key, value) => batch.put_cf(family(db, table), key, value),
+        Write::Delete(table, key) => batch.delete_cf(family(db, table), key),
+    }
 }
 
 /// Give RocksDB a batch that is in the log already, under `number`. It is empty afterwards.
@@ -439,7 +442,7 @@ struct RocksReader {
 impl Reader for RocksReader {
     fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError> {
         let key = record::body_key(task, kind);
-        let value = self.db.get_cf(family(&self.db, Table::TaskBody), &key);
+        let value = self.db.get_cf(family(&self.db, Table::TaskBody), key);
         let value = value.map_err(|error| read_error(&error))?;
         value.map(|value| record::decode_body(&key, &value)).transpose()
     }

@@ -13,7 +13,7 @@
 //!
 //! The salt is a random number of each file, so no payload can contain what looks like a frame.
 
-use crate::store::record::Table;
+use crate::store::record::{Table, Write};
 
 /// Bytes of a head: a page, so that frames never share one with it.
 pub(in crate::store) const HEAD_BYTES: usize = 4096;
@@ -126,10 +126,12 @@ fn sum(number: u64, length: u32, content: &[u8]) -> u32 {
     sum.finalize()
 }
 
-/// Append a write to a content; no value deletes the key.
-pub(in crate::store) fn put(content: &mut Vec<u8>, table: Table, key: &[u8], value: Option<&[u8]>) {
-    let kind = table as u8 | if value.is_none() { DELETE } else { 0 };
-    let value = value.unwrap_or_default();
+/// Append a write to a content.
+pub(in crate::store) fn put(content: &mut Vec<u8>, write: Write<'_>) {
+    let (kind, key, value) = match write {
+        Write::Put(table, key, value) => (table as u8, key, value),
+        Write::Delete(table, key) => (table as u8 | DELETE, key, &[][..]),
+    };
     let key_length = u16::try_from(key.len()).expect("keys are ids and names");
     let value_length = u32::try_from(value.len()).expect("less than 4 GiB a turn");
     content.push(kind);
@@ -139,11 +141,8 @@ pub(in crate::store) fn put(content: &mut Vec<u8>, table: Table, key: &[u8], val
     content.extend_from_slice(value);
 }
 
-/// One write of a batch.
-pub(in crate::store) type LoggedWrite<'a> = (Table, &'a [u8], Option<&'a [u8]>);
-
 /// The writes of a content. `None` in place of one that makes no sense, which ends them.
-pub(in crate::store) fn writes(content: &[u8]) -> impl Iterator<Item = Option<LoggedWrite<'_>>> {
+pub(in crate::store) fn writes(content: &[u8]) -> impl Iterator<Item = Option<Write<'_>>> {
     let mut rest = content;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -157,7 +156,7 @@ pub(in crate::store) fn writes(content: &[u8]) -> impl Iterator<Item = Option<Lo
     })
 }
 
-fn split_write<'a>(rest: &mut &'a [u8]) -> Option<LoggedWrite<'a>> {
+fn split_write<'a>(rest: &mut &'a [u8]) -> Option<Write<'a>> {
     let (header, behind) = rest.split_first_chunk::<WRITE_HEADER_BYTES>()?;
     let [kind, low, high, value_length @ ..] = *header;
     let table = *Table::ALL.get(usize::from(kind & !DELETE))?;
@@ -165,7 +164,7 @@ fn split_write<'a>(rest: &mut &'a [u8]) -> Option<LoggedWrite<'a>> {
     let length = u32::from_le_bytes(value_length);
     let (value, behind) = behind.split_at_checked(length as usize)?;
     *rest = behind;
-    Some((table, key, (kind & DELETE == 0).then_some(value)))
+    Some(if kind & DELETE == 0 { Write::Put(table, key, value) } else { Write::Delete(table, key) })
 }
 
 fn eight(bytes: &[u8]) -> [u8; 8] {
@@ -220,8 +219,9 @@ mod tests {
         let expected = bytes("4167656e74436f6d206c6f670a 010000 8877665544332211 68d11c39");
         assert_eq!(head(salt)[..28], expected);
         let mut frame = vec![0; HEADER_BYTES];
-        put(&mut frame, Table::TaskBody, &bytes("01 0000000000000011 01"), Some(b"abc"));
-        put(&mut frame, Table::TaskQueue, &bytes("01 0000000000000011"), None);
+        let (body, row) = (bytes("01 0000000000000011 01"), bytes("01 0000000000000011"));
+        put(&mut frame, Write::Put(Table::TaskBody, &body, b"abc"));
+        put(&mut frame, Write::Delete(Table::TaskQueue, &row));
         seal(&mut frame, salt, 7);
         let expected = bytes(
             "8877665544332211 0700000000000000 24000000 db3d48ea
@@ -248,13 +248,14 @@ mod tests {
             cut in 1..9_usize,
         ) {
             let mut content = Vec::new();
-            for (table, key, value) in &writes {
-                put(&mut content, Table::ALL[*table], key, value.as_deref());
-            }
-            let read: Option<Vec<_>> = super::writes(&content).collect();
             let expected: Vec<_> = writes.iter()
-                .map(|(table, key, value)| (Table::ALL[*table], &key[..], value.as_deref()))
+                .map(|(table, key, value)| match value {
+                    Some(value) => Write::Put(Table::ALL[*table], key, value),
+                    None => Write::Delete(Table::ALL[*table], key),
+                })
                 .collect();
+            expected.iter().for_each(|write| put(&mut content, *write));
+            let read: Option<Vec<_>> = super::writes(&content).collect();
             prop_assert_eq!(read, Some(expected));
             // However it is shortened within its last write, that one makes no sense.
             if let Some((_, key, value)) = writes.last() {

@@ -132,7 +132,7 @@ pub fn raise_generations(folder: &Path, replaced: Option<&Path>) -> Result<(), S
         let key = record::row_key(row.task);
         let tables = Table::OF_ROWS.into_iter().filter(|table| there.contains(table));
         let mut rows = tables.filter_map(|table| {
-            let value = db.get_cf(family(db, table), &key).ok()??;
+            let value = db.get_cf(family(db, table), key).ok()??;
             record::decode_row(table, &key, &value).ok()
         });
         rows.next().map(|row| row.generation)
