@@ -175,11 +175,13 @@ impl LogFile {
         let (file, is_direct) = match direct {
             Ok(direct) => (direct, true),
             // Not every file system lets one write past its cache.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                file.write_all_at(head, 0)?;
-                (file, false)
-            }
-            Err(error) => return Err(error),
+            Err(error) => match error.kind() {
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => {
+                    file.write_all_at(head, 0)?;
+                    (file, false)
+                }
+                _ => return Err(error),
+            },
         };
         file.sync_all()?;
         Ok(LogFile { file, bytes: HEAD_BYTES as u64, is_direct })
@@ -318,6 +320,22 @@ mod tests {
             let bytes = fs::metadata(folder.path().join(name)).unwrap().len();
             assert!(bytes <= FILE_BYTES + (4 << 20), "{name} has {bytes} bytes");
         }
+    }
+
+    #[test]
+    fn through_the_cache_it_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::begin(folder.path(), SALT).unwrap();
+        for (file, name) in log.files.iter_mut().zip(NAMES) {
+            file.file = File::options().write(true).open(folder.path().join(name)).unwrap();
+            file.is_direct = false;
+        }
+        for (number, bytes) in (1..).zip([0, 9, 5_000, 300_000, 4_000]) {
+            put(&mut log, number, bytes);
+        }
+        log.go_on_in_the_other().unwrap();
+        put(&mut log, 6, 10);
+        assert_eq!(numbers(folder.path(), 1), [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]

@@ -385,6 +385,32 @@ mod tests {
             prop_assert_eq!(scan.damage.map_or(0, |damage| damage.followers), 0);
         }
 
+        /// Whatever is damaged, nothing is read that was not written, and nothing out of order.
+        #[test]
+        fn what_is_read_of_a_damaged_log_was_written(
+            sizes in prop::collection::vec(0..6_000_usize, 1..9),
+            split in any::<prop::sample::Index>(),
+            damages in prop::collection::vec(
+                (0..2_usize, any::<prop::sample::Index>(), 1..400_usize, any::<u8>()), 1..6),
+        ) {
+            let split = split.index(sizes.len() + 1);
+            let whole = Written::new(&sizes, split);
+            let mut damaged = Written::new(&sizes, split);
+            for (file, at, bytes, value) in damages {
+                let bytes_all = damaged.files[file].len();
+                let at = at.index(bytes_all);
+                damaged.files[file][at..(at + bytes).min(bytes_all)].fill(value);
+            }
+            let all = whole.scan().batches;
+            let read = damaged.scan().batches;
+            prop_assert!(all.starts_with(&read));
+            let files = damaged.files();
+            let saved = salvage(&files, FIRST).batches;
+            prop_assert!(saved.starts_with(&read));
+            let mut written = all.iter();
+            prop_assert!(saved.iter().all(|batch| written.any(|other| other == batch)));
+        }
+
         /// The same in any batch but the last; every other one can be salvaged.
         #[test]
         fn a_bad_page_before_the_last_batch_is_rot(

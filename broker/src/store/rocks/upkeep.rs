@@ -170,7 +170,9 @@ pub(super) fn open_to_read(folder: &Path) -> Result<Closed, StoreError> {
         return Ok(Closed { db, tables, number, _twin: None });
     }
     drop(db);
-    let twin = Twin::of(folder, &folder.with_extension("twin"));
+    let mut beside = folder.as_os_str().to_owned();
+    beside.push(".twin");
+    let twin = Twin::of(folder, Path::new(&beside));
     let twin = twin.map_err(|error| write_error(&error))?;
     options.create_missing_column_families(true);
     options.set_disable_auto_compactions(true);
