@@ -148,7 +148,7 @@ struct Inbox {
     requests: Vec<Request>,
     /// Of their bodies.
     bytes: usize,
-    /// The loop wants to know once so many requests wait.
+    /// The loop wants to know when so many requests wait, and not before.
     wanted: usize,
     closed: bool,
 }
@@ -241,7 +241,7 @@ impl Durable {
         inbox.bytes += body_bytes;
         inbox.requests.push(request);
         let waiting = inbox.requests.len();
-        if waiting == 1 || waiting == inbox.wanted {
+        if waiting == inbox.wanted {
             self.shared.arrived.notify_one();
         }
         Ok(())
@@ -287,8 +287,9 @@ impl Durable {
 }
 
 impl Shared {
-    /// Sleep until requests wait, `deadline` has come, or the inbox is closed; then take all that
-    /// waits, and what comes within a moment if that is expected. Says whether the inbox is closed.
+    /// Sleep until as many requests wait as are expected, for a moment at most, and then until any
+    /// waits, `deadline` has come, or the inbox is closed; then take all that waits. Says whether the
+    /// inbox is closed.
     fn wait(
         &self,
         requests: &mut Vec<Request>,
@@ -297,6 +298,15 @@ impl Shared {
     ) -> bool {
         let mut inbox = self.inbox.lock();
         let target = gather.target(inbox.requests.len());
+        if target > 1 {
+            let moment_ends = Instant::now() + MOMENT;
+            inbox.wanted = target;
+            while inbox.requests.len() < target
+                && !inbox.closed
+                && !self.arrived.wait_until(&mut inbox, moment_ends).timed_out()
+            {}
+        }
+        inbox.wanted = 1;
         while inbox.requests.is_empty() && !inbox.closed {
             match deadline {
                 None => self.arrived.wait(&mut inbox),
@@ -307,14 +317,6 @@ impl Shared {
                 }
             }
         }
-        let moment_ends = Instant::now() + MOMENT;
-        inbox.wanted = target;
-        while inbox.requests.len() < target
-            && !inbox.requests.is_empty()
-            && !inbox.closed
-            && !self.arrived.wait_until(&mut inbox, moment_ends).timed_out()
-        {}
-        inbox.wanted = 0;
         gather.note(inbox.requests.len(), target);
         std::mem::swap(&mut inbox.requests, requests);
         inbox.bytes = 0;

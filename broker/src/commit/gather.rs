@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use super::turn::Spent;
 
-/// Longest moment. 100 µs: half of what a sync takes on a fast disk.
-pub(super) const MOMENT: Duration = Duration::from_micros(100);
+/// Longest moment, from the end of a turn on. 150 µs: what a sync takes on a fast disk.
+pub(super) const MOMENT: Duration = Duration::from_micros(150);
 
 /// Turns that begin at once after so many moments that were waited for nothing, at most.
 const SKIPS_MAX: u32 = 256;
