@@ -15,7 +15,7 @@ use agentcom_broker::core::limits::CoreConfig;
 use agentcom_broker::core::record::{BodyKind, Record, TaskRow};
 use agentcom_broker::store::memory::MemoryStore;
 use agentcom_broker::store::record;
-use agentcom_broker::store::rocks::RocksStore;
+use agentcom_broker::store::rocks::{self, RocksStore};
 use agentcom_broker::store::{Store, StoreError};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -552,6 +552,29 @@ fn a_store_of_version_1_goes_on() {
     assert_eq!((states[3], states[6]), (Some(State::Completed), Some(State::Completed)));
     assert_eq!(states[1], Some(State::Offered), "redriven, and granted to alice");
     assert_eq!(states[7], Some(State::Offered), "not named, so lost, and offered anew");
+}
+
+/// Before the broker had a log of its own, a torn end was RocksDB's: it is not dropped without a word.
+#[test]
+fn what_is_damaged_in_the_log_of_an_older_broker_is_refused_and_told() {
+    let outer = folder();
+    let (from, to) = (outer.path().join("from"), outer.path().join("to"));
+    fs::create_dir(&from).unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/store-v1");
+    for entry in fs::read_dir(fixture).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        if path.extension().is_some_and(|extension| extension == "log") && !bytes.is_empty() {
+            let last = bytes.len() - 3;
+            bytes[last] ^= 1;
+        }
+        fs::write(from.join(path.file_name().unwrap()), bytes).unwrap();
+    }
+    let error = refusal(&from);
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    let salvaged = rocks::salvage(&from, &to, &mut |_| true).unwrap();
+    assert!(salvaged.log.is_some_and(|loss| loss.reason.is_some()));
+    assert!(RocksStore::open(&to).unwrap().row(TaskId(1)).unwrap().is_some());
 }
 
 /// Change what is in the closed store in `folder`, behind its back.

@@ -26,7 +26,7 @@ use crate::store::record::Write;
 
 /// A file that has as much is full; its last batch may go beyond. 32 MiB: a few seconds of full
 /// load, read in tens of milliseconds at a start.
-pub(super) const FILE_BYTES: u64 = 32 << 20;
+const FILE_BYTES: u64 = 32 << 20;
 
 /// A file grows by this. 256 KiB: a new store is small, and zeros are written rarely.
 const GROWTH_BYTES: u64 = 256 << 10;

@@ -75,7 +75,7 @@ pub(super) fn examine<'a>(
 }
 
 /// A store holds everything that is known to have been synced.
-pub(super) fn not_behind(folder: &Path, found: u64, note: Note) -> Result<(), StoreError> {
+fn not_behind(folder: &Path, found: u64, note: Note) -> Result<(), StoreError> {
     match note {
         Note::Synced(noted) if found < noted => {
             Err(StoreError::Behind { folder: folder.to_owned(), found, noted })

@@ -101,10 +101,10 @@ impl RocksStore {
         let db = DB::open_cf_descriptors(&database_options(), &folder, tables)
             .map_err(|error| open_error(&folder, &error))?;
         let files = LogFiles::read(&folder)?;
-        let known = known_applied(&db).map_err(|error| open_error(&folder, &error))?;
-        let applied = known.unwrap_or_else(|| db.latest_sequence_number());
+        let applied = applied(&db).map_err(|error| open_error(&folder, &error))?;
         let Recovery { batches, number, loss } = recovery::examine(&folder, &files, applied, note)?;
         // Before the log is begun anew, everything that is in it has to be in tables.
+        let known = known_applied(&db).map_err(|error| open_error(&folder, &error))?;
         if known != Some(number) {
             apply(&db, &batches, number)?;
             write_unlogged(&db, &mut WriteBatch::default(), number)?;

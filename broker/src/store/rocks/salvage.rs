@@ -1,6 +1,7 @@
 //! What can still be read of a damaged store goes into a new one.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::{fs, io};
 
 use rocksdb::{DB, DBRecoveryMode, Options};
@@ -37,8 +38,9 @@ pub fn salvage(
     // RocksDB mends by renaming: that must not happen to the original.
     let copy = Twin::of(from, &to.with_extension("copy")).map_err(|error| write_error(&error))?;
     mend_pointer(copy.folder()).map_err(|error| write_error(&error))?;
-    let (db, is_index_lost) = open_or_mend(copy.folder())?;
+    let Mended { db, is_index_lost, dropped } = open_or_mend(copy.folder())?;
     let (log, sequence) = add_log(&db, from, note)?;
+    let log = log.or_else(|| dropped.map(|reason| LogLoss { reason: Some(reason), gaps: vec![] }));
     let mut audit = read_out(&db, to, go_on)?;
     audit.sequence = sequence;
     drop((db, copy));
@@ -57,16 +59,30 @@ pub fn salvage(
     Ok(salvaged)
 }
 
-/// The store in `copy`, and whether its index was lost.
-fn open_or_mend(copy: &Path) -> Result<(DB, bool), StoreError> {
+/// A copy that was opened as far as that goes.
+struct Mended {
+    db: DB,
+    is_index_lost: bool,
+    /// Why a part of RocksDB's own log was left out, which only an older broker has used.
+    dropped: Option<Arc<str>>,
+}
+
+fn open_or_mend(copy: &Path) -> Result<Mended, StoreError> {
     let cache = Cache::new_lru_cache(AUDIT_CACHE_BYTES);
-    let options = tolerant();
+    let mut options = tolerant();
+    options.set_wal_recovery_mode(DBRecoveryMode::AbsoluteConsistency);
+    let refusal = match open(copy, &options, &cache) {
+        Ok(db) => return Ok(Mended { db, is_index_lost: false, dropped: None }),
+        Err(refusal) => refusal.to_string().into(),
+    };
+    options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
     match open(copy, &options, &cache) {
-        Ok(db) => Ok((db, false)),
+        Ok(db) => Ok(Mended { db, is_index_lost: false, dropped: Some(refusal) }),
         Err(_) => {
             // Without its index the tables are looked through one by one.
             DB::repair(&options, copy).map_err(|error| open_error(copy, &error))?;
-            Ok((open(copy, &options, &cache)?, true))
+            let db = open(copy, &options, &cache)?;
+            Ok(Mended { db, is_index_lost: true, dropped: None })
         }
     }
 }
@@ -181,7 +197,6 @@ fn mend_pointer(copy: &Path) -> io::Result<()> {
 fn tolerant() -> Options {
     let mut options = Options::default();
     options.create_missing_column_families(true);
-    options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
     options.set_paranoid_checks(false);
     // They would stumble over what is damaged.
     options.set_disable_auto_compactions(true);
