@@ -14,6 +14,7 @@ mod salvage;
 mod upkeep;
 
 use std::cell::Cell;
+use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -48,6 +49,16 @@ const MEMTABLE_BYTES: usize = 16 << 20;
 /// Key, in the column family that RocksDB has by itself, of the number of the last batch that the
 /// tables have. 8 bytes, little-endian.
 const APPLIED: &[u8] = b"applied";
+
+/// How hard LZ4 tries, for what is not in the lowest level yet and may be gone before it gets there.
+/// -16: a submit costs 5 % less than with -1, and a waiting task takes 8 bytes more.
+const COMPRESSION_FAST: c_int = -16;
+
+/// The same for what has come to stay.
+const COMPRESSION_THOROUGH: c_int = -1;
+
+/// Something that LZ4 does not look at; RocksDB's own default.
+const COMPRESSION_WINDOW_BITS: c_int = -14;
 
 /// Open table files. A fixed number, so that connections cannot use up what the store needs.
 const OPEN_FILES_MAX: i32 = 256;
@@ -236,6 +247,7 @@ impl RocksStore {
 impl Store for RocksStore {
     fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
         let RocksStore { db, log, batch, value, gate, expiry_from, .. } = self;
+        let mut families = Families::of(db);
         gate.pass(|| {
             records.iter().try_for_each(|record| {
                 record::encode(record, value, |write| {
@@ -245,7 +257,7 @@ impl Store for RocksStore {
                         key.clone_into(expiry_from);
                     }
                     log.put(write);
-                    put(db, batch, write);
+                    families.put(batch, write);
                 })
             })
         })
@@ -380,6 +392,7 @@ fn applied(db: &DB) -> Result<u64, rocksdb::Error> {
 /// Give RocksDB the batches of a log, which end with this number.
 fn apply(db: &DB, batches: &[&[u8]], number: u64) -> Result<(), StoreError> {
     let first = number - batches.len() as u64 + 1;
+    let mut families = Families::of(db);
     for (number, content) in (first..).zip(batches) {
         let mut batch = WriteBatch::default();
         for write in format::writes(content) {
@@ -387,17 +400,33 @@ fn apply(db: &DB, batches: &[&[u8]], number: u64) -> Result<(), StoreError> {
                 let reason = format!("batch {number} of the log holds a write that makes no sense");
                 return Err(StoreError::Read { reason: reason.into() });
             };
-            put(db, &mut batch, write);
+            families.put(&mut batch, write);
         }
         write_unlogged(db, &mut batch, number)?;
     }
     Ok(())
 }
 
-fn put(db: &DB, batch: &mut WriteBatch, write: Write<'_>) {
-    match write {
-        Write::Put(table, key, value) => batch.put_cf(family(db, table), key, value),
-        Write::Delete(table, key) => batch.delete_cf(family(db, table), key),
+/// The column families that a batch is about, each looked for by its name once.
+struct Families<'a> {
+    db: &'a DB,
+    found: [Option<&'a ColumnFamily>; Table::ALL.len()],
+}
+
+impl<'a> Families<'a> {
+    fn of(db: &'a DB) -> Families<'a> {
+        Families { db, found: [None; _] }
+    }
+
+    fn put(&mut self, batch: &mut WriteBatch, write: Write<'_>) {
+        match write {
+            Write::Put(table, key, value) => batch.put_cf(self.get(table), key, value),
+            Write::Delete(table, key) => batch.delete_cf(self.get(table), key),
+        }
+    }
+
+    fn get(&mut self, table: Table) -> &'a ColumnFamily {
+        self.found[table as usize].get_or_insert_with(|| family(self.db, table))
     }
 }
 
@@ -500,6 +529,15 @@ fn table_options(table: Table, cache: &Cache) -> Options {
     options.set_block_based_table_factory(&blocks);
     options.set_write_buffer_size(MEMTABLE_BYTES);
     options.set_compression_type(DBCompressionType::Lz4);
+    options.set_compression_options(COMPRESSION_WINDOW_BITS, COMPRESSION_FAST, 0, 0);
+    options.set_bottommost_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_options(
+        COMPRESSION_WINDOW_BITS,
+        COMPRESSION_THOROUGH,
+        0,
+        0,
+        true,
+    );
     let comes_and_goes =
         [Table::TaskQueue, Table::TaskExpiry, Table::TaskBody, Table::Message, Table::Mailbox];
     if comes_and_goes.contains(&table) {
