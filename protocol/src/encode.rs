@@ -81,19 +81,74 @@ pub mod fixed {
 /// A line of words of ours, with an optional body: `words` are joined by blanks, then the size of
 /// the body if there is one.
 pub fn words(out: &mut Vec<u8>, words: &[&str], body: Option<&[u8]>) {
-    for (at, word) in words.iter().enumerate() {
-        if at > 0 {
-            out.push(b' ');
-        }
+    let Some((first, others)) = words.split_first() else { return };
+    let mut line = Line::begin(out, first);
+    others.iter().for_each(|word| line.word(word));
+    match body {
+        Some(body) => line.end_with(body),
+        None => line.end(),
+    }
+}
+
+/// A line of words of ours while it is put together.
+#[derive(Debug)]
+#[must_use = "a line has to be ended"]
+pub struct Line<'a> {
+    out: &'a mut Vec<u8>,
+}
+
+impl<'a> Line<'a> {
+    /// Begin it with its first word, at the end of `out`.
+    #[inline]
+    pub fn begin(out: &'a mut Vec<u8>, word: &str) -> Line<'a> {
         out.extend_from_slice(word.as_bytes());
+        Line { out }
     }
-    if let Some(body) = body {
-        out.push(b' ');
-        decimal(out, body.len() as u64);
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(body);
+
+    /// Add a word.
+    #[inline]
+    pub fn word(&mut self, word: &str) {
+        self.out.push(b' ');
+        self.out.extend_from_slice(word.as_bytes());
     }
-    out.extend_from_slice(b"\r\n");
+
+    /// Add a number as a word.
+    #[inline]
+    pub fn decimal(&mut self, value: u64) {
+        self.out.push(b' ');
+        decimal(self.out, value);
+    }
+
+    /// Add `name=value`.
+    #[inline]
+    pub fn field(&mut self, name: &str, value: &str) {
+        self.word(name);
+        self.out.push(b'=');
+        self.out.extend_from_slice(value.as_bytes());
+    }
+
+    /// Add `name=value`.
+    #[inline]
+    pub fn number(&mut self, name: &str, value: u64) {
+        self.word(name);
+        self.out.push(b'=');
+        decimal(self.out, value);
+    }
+
+    /// End it.
+    #[inline]
+    pub fn end(self) {
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// End it with the size of a body, which follows.
+    #[inline]
+    pub fn end_with(mut self, body: &[u8]) {
+        self.decimal(body.len() as u64);
+        self.out.extend_from_slice(b"\r\n");
+        self.out.extend_from_slice(body);
+        self.end();
+    }
 }
 
 /// `ERR tag code 'sentence'`. Characters of the sentence that could end the line are replaced.
