@@ -8,6 +8,7 @@
 //! The core holds neither payloads nor tasks that are over. This file gets them: from the turn's
 //! own batch if they are younger than the last sync, from the store otherwise.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -135,7 +136,8 @@ struct Batch {
     releases: Vec<Effect>,
     /// Rows of tasks that ended in this turn: their position in `records`; `None` if forgotten.
     over: HashMap<TaskId, Option<usize>>,
-    bodies: HashMap<(TaskId, BodyKind), Arc<[u8]>>,
+    /// Where the bodies stand in `records`, once somebody has asked for one; most turns only take in.
+    bodies: OnceCell<HashMap<(TaskId, BodyKind), usize>>,
     /// Bytes of bodies that were read to be shown.
     shown_bytes: usize,
 }
@@ -153,10 +155,8 @@ impl Batch {
             Record::Forget { task, .. } => {
                 self.over.insert(*task, None);
             }
-            Record::Body { task, kind, bytes } => {
-                self.bodies.insert((*task, *kind), bytes.clone());
-            }
             Record::Task(_)
+            | Record::Body { .. }
             | Record::LeftDead { .. }
             | Record::TaskIdBound(_)
             | Record::EpochBound(_)
@@ -189,6 +189,22 @@ impl Batch {
         }))
     }
 
+    /// A body that came in this turn, the last of its kind. The turn is over.
+    fn body(&self, task: TaskId, kind: BodyKind) -> Option<&Arc<[u8]>> {
+        let bodies = self.bodies.get_or_init(|| {
+            let records = self.records.iter().enumerate();
+            let bodies = records.filter_map(|(position, record)| match record {
+                Record::Body { task, kind, .. } => Some(((*task, *kind), position)),
+                _ => None,
+            });
+            bodies.collect()
+        });
+        match &self.records[*bodies.get(&(task, kind))?] {
+            Record::Body { bytes, .. } => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// When tasks that ended in this turn have to be forgotten.
     fn expiries(&self) -> impl Iterator<Item = u64> {
         self.records.iter().filter_map(|record| match record {
@@ -200,7 +216,7 @@ impl Batch {
     fn clear(&mut self) {
         self.records.clear();
         self.over.clear();
-        self.bodies.clear();
+        self.bodies.take();
         self.shown_bytes = 0;
     }
 }
@@ -574,7 +590,7 @@ impl<S: Store, O: Voice> Committer<S, O> {
     }
 
     fn body(&self, task: TaskId, kind: BodyKind) -> Result<Option<Arc<[u8]>>, StoreError> {
-        match self.batch.bodies.get(&(task, kind)) {
+        match self.batch.body(task, kind) {
             Some(bytes) => Ok(Some(bytes.clone())),
             None => self.store.body(task, kind),
         }
