@@ -34,6 +34,7 @@ const GROWTH_BYTES: u64 = 256 << 10;
 /// What is written begins and ends at a multiple of this, in the file and in memory: any disk can
 /// take that as it is.
 const PAGE_BYTES: u64 = 4096;
+const PAGE: usize = PAGE_BYTES as usize;
 
 /// What the buffer of a batch keeps after an unusually large one. 1 MiB: a turn of a few thousand
 /// tasks.
@@ -48,13 +49,11 @@ pub(super) struct Log {
     files: [LogFile; 2],
     /// Which of them is being filled.
     current: usize,
-    /// Where its next frame begins.
+    /// Where the frame of the batch begins that is being put together.
     at: u64,
-    /// What stands in front of that in the same page, and has to be written with it again.
-    page: Vec<u8>,
     salt: Salt,
-    /// The frame of the batch that is being put together.
-    frame: Vec<u8>,
+    /// That frame, and in front of it what stands in the same page of the file and has to be written
+    /// again.
     pages: Pages,
 }
 
@@ -66,27 +65,46 @@ struct LogFile {
     is_direct: bool,
 }
 
-/// What is written, at the start of a page in memory.
-#[derive(Debug, Default)]
+/// Bytes that are to be written, at the start of a page in memory when that happens.
+#[derive(Debug)]
 struct Pages {
+    /// They stand behind `start` others.
     bytes: Vec<u8>,
+    start: usize,
 }
 
 impl Pages {
-    /// `parts` one after the other, and zeros up to `bytes`.
-    fn filled(&mut self, parts: &[&[u8]], bytes: usize) -> &[u8] {
-        const PAGE: usize = PAGE_BYTES as usize;
+    /// Begin with these.
+    fn new(first: &[u8]) -> Pages {
+        let mut pages = Pages { bytes: Vec::new(), start: 0 };
+        pages.begin(first);
+        pages
+    }
+
+    /// Begin anew with these.
+    fn begin(&mut self, first: &[u8]) {
         self.bytes.clear();
         self.bytes.shrink_to(BUFFER_BYTES_KEPT);
-        // Enough for all of it, so it stays where it is.
-        self.bytes.reserve(bytes + PAGE);
-        let start = self.bytes.as_ptr().align_offset(PAGE);
-        self.bytes.resize(start, 0);
-        for part in parts {
-            self.bytes.extend_from_slice(part);
+        self.bytes.reserve(PAGE + first.len());
+        self.start = self.bytes.as_ptr().align_offset(PAGE);
+        self.bytes.resize(self.start, 0);
+        self.bytes.extend_from_slice(first);
+    }
+
+    /// All of them, and zeros up to so many.
+    fn filled(&mut self, length: usize) -> &[u8] {
+        self.bytes.resize(self.start + length, 0);
+        if self.bytes[self.start..].as_ptr().align_offset(PAGE) != 0 {
+            // They did not fit where they began, and were moved.
+            self.bytes.reserve(PAGE);
+            let start = self.bytes.as_ptr().align_offset(PAGE);
+            let end = self.bytes.len();
+            self.bytes.resize(end + PAGE, 0);
+            self.bytes.copy_within(self.start..end, start);
+            self.bytes.truncate(start + length);
+            self.start = start;
         }
-        self.bytes.resize(start + bytes, 0);
-        &self.bytes[start..]
+        &self.bytes[self.start..]
     }
 }
 
@@ -104,16 +122,14 @@ impl Log {
             files: [first, second],
             current: 0,
             at: HEAD_BYTES as u64,
-            page: Vec::new(),
             salt,
-            frame: vec![0; HEADER_BYTES],
-            pages: Pages::default(),
+            pages: Pages::new(&[0; HEADER_BYTES]),
         })
     }
 
     /// Add a write to the batch.
     pub(super) fn put(&mut self, write: Write<'_>) {
-        format::put(&mut self.frame, write);
+        format::put(&mut self.pages.bytes, write);
     }
 
     /// Return when the batch is on disk, under `number`. The next batch begins.
@@ -121,23 +137,24 @@ impl Log {
     /// # Errors
     /// What the system says; then nobody knows what is on disk, and the log must not be used again.
     pub(super) fn sync(&mut self, number: u64) -> io::Result<()> {
-        let Log { frame, page, .. } = self;
+        let bytes = |from: u64, to: u64| usize::try_from(to - from).expect("it fits into memory");
+        let start = self.at - self.at % PAGE_BYTES;
+        let frame = &mut self.pages.bytes[self.pages.start + bytes(start, self.at)..];
         format::seal(frame, self.salt, number);
-        let start = self.at - page.len() as u64;
         let next = self.at + (frame.len().next_multiple_of(ALIGNMENT)) as u64;
         let file = &mut self.files[self.current];
         let end = match next.next_multiple_of(PAGE_BYTES) {
             end if end <= file.bytes => end,
             _ => next.next_multiple_of(GROWTH_BYTES),
         };
-        let bytes = |from: u64, to: u64| usize::try_from(to - from).expect("it fits into memory");
-        let pages = self.pages.filled(&[page, frame], bytes(start, end));
+        let pages = self.pages.filled(bytes(start, end));
         file.write(pages, start)?;
-        page.clear();
-        page.extend_from_slice(&pages[bytes(start, next - next % PAGE_BYTES)..bytes(start, next)]);
+        let mut again = [0; PAGE + HEADER_BYTES];
+        let shared = &pages[bytes(start, next - next % PAGE_BYTES)..bytes(start, next)];
+        again[..shared.len()].copy_from_slice(shared);
+        let first = &again[..shared.len() + HEADER_BYTES];
+        self.pages.begin(first);
         self.at = next;
-        frame.truncate(HEADER_BYTES);
-        frame.shrink_to(BUFFER_BYTES_KEPT);
         Ok(())
     }
 
@@ -152,8 +169,9 @@ impl Log {
     /// What the system says.
     pub(super) fn go_on_in_the_other(&mut self) -> io::Result<()> {
         self.current = 1 - self.current;
+        let shared = usize::try_from(self.at % PAGE_BYTES).expect("less than a page");
+        self.pages.bytes.drain(self.pages.start..self.pages.start + shared);
         self.at = HEAD_BYTES as u64;
-        self.page.clear();
         let file = &mut self.files[self.current];
         if file.bytes > FILE_BYTES + GROWTH_BYTES {
             file.file.set_len(FILE_BYTES)?;
@@ -167,8 +185,8 @@ impl LogFile {
     fn begin(path: &Path, salt: Salt) -> io::Result<LogFile> {
         let file = File::options().write(true).create(true).truncate(true).open(path)?;
         let head = format::head(salt);
-        let mut pages = Pages::default();
-        let head = pages.filled(&[&head], head.len());
+        let mut pages = Pages::new(&head);
+        let head = pages.filled(head.len());
         let flags = (OFlags::DIRECT | OFlags::DSYNC).bits().cast_signed();
         let direct = File::options().write(true).custom_flags(flags).open(path);
         let direct = direct.and_then(|file| file.write_all_at(head, 0).map(|()| file));
@@ -320,6 +338,37 @@ mod tests {
             let bytes = fs::metadata(folder.path().join(name)).unwrap().len();
             assert!(bytes <= FILE_BYTES + (4 << 20), "{name} has {bytes} bytes");
         }
+    }
+
+    #[test]
+    fn a_batch_that_is_begun_goes_on_in_the_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::begin(folder.path(), SALT).unwrap();
+        for (number, bytes) in (1..).zip([10, 5_000, 300_000]) {
+            put(&mut log, number, bytes);
+            let next: u64 = number + 10;
+            log.put(Write::Put(Table::TaskBody, &next.to_be_bytes(), &[7; 9_000]));
+            log.go_on_in_the_other().unwrap();
+            log.sync(next).unwrap();
+            assert_eq!(numbers(folder.path(), next), [next]);
+        }
+    }
+
+    #[test]
+    fn pages_begin_at_a_page_however_they_grow() {
+        let mut pages = Pages::new(b"first");
+        for bytes in [0_usize, 1, 4_000, 4_096, 9_000, 70_000, 300_000, 2_000_000, 10] {
+            let more: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
+            more.chunks(1_000).for_each(|some| pages.bytes.extend_from_slice(some));
+            let length = (5 + bytes).next_multiple_of(PAGE);
+            let filled = pages.filled(length);
+            assert_eq!(filled.as_ptr().align_offset(PAGE), 0, "{bytes} bytes");
+            let mut expected = [b"first", &more[..]].concat();
+            expected.resize(length, 0);
+            assert!(filled == expected, "{bytes} bytes");
+            pages.begin(b"first");
+        }
+        assert!(pages.bytes.capacity() <= BUFFER_BYTES_KEPT + 2 * PAGE);
     }
 
     #[test]
