@@ -9,6 +9,7 @@
 //! own batch if they are younger than the last sync, from the store otherwise.
 
 use std::cell::OnceCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -131,59 +132,64 @@ const TURN_RETIRED_MAX: usize = 1_000;
 /// What a turn has gathered.
 #[derive(Default)]
 struct Batch {
-    records: Vec<Record>,
-    /// Everything else, in order.
-    releases: Vec<Effect>,
-    /// Rows of tasks that ended in this turn: their position in `records`; `None` if forgotten.
+    /// What the core said, in order: what is to be kept, and what is to be let out after that.
+    effects: VecDeque<Effect>,
+    /// How many of them are records.
+    records: usize,
+    /// Rows of tasks that ended in this turn: their position in `effects`; `None` if forgotten.
     over: HashMap<TaskId, Option<usize>>,
-    /// Where the bodies stand in `records`, once somebody has asked for one; most turns only take in.
+    /// Where the bodies stand in `effects`, once somebody has asked for one; most turns only take in.
     bodies: OnceCell<HashMap<(TaskId, BodyKind), usize>>,
     /// Bytes of bodies that were read to be shown.
     shown_bytes: usize,
 }
 
 impl Batch {
-    fn gather(&mut self, effect: Effect) {
-        let Effect::Persist(record) = effect else {
-            self.releases.push(effect);
-            return;
-        };
-        match &record {
-            Record::Task(row) if row.end().is_some() => {
-                self.over.insert(row.task, Some(self.records.len()));
+    /// Take what the core said since the last time. Gives until when it wants tasks to be forgotten,
+    /// if it does.
+    fn gather(&mut self, core: &mut Core) -> Option<u64> {
+        let before = self.effects.len();
+        core.drain_effects(&mut self.effects);
+        let mut retire_until_ms = None;
+        for (position, effect) in (before..).zip(self.effects.range(before..)) {
+            match effect {
+                Effect::Persist(record) => {
+                    self.records += 1;
+                    note_end(&mut self.over, position, record);
+                }
+                Effect::Retire { until_ms } => retire_until_ms = Some(*until_ms),
+                _ => {}
             }
-            Record::Forget { task, .. } => {
-                self.over.insert(*task, None);
-            }
-            Record::Task(_)
-            | Record::Body { .. }
-            | Record::LeftDead { .. }
-            | Record::TaskIdBound(_)
-            | Record::EpochBound(_)
-            | Record::Dedup(_)
-            | Record::DedupFreed { .. }
-            | Record::Schedule(_)
-            | Record::ScheduleRemoved { .. }
-            | Record::Token(_)
-            | Record::TokenRevoked { .. }
-            | Record::Config(_)
-            | Record::Message(_)
-            | Record::MessageDropped { .. }
-            | Record::MessageIdBound(_)
-            | Record::Mail { .. }
-            | Record::MailDropped { .. }
-            | Record::Channel(_)
-            | Record::Subscribed { .. }
-            | Record::Unsubscribed { .. }
-            | Record::Queue { .. } => {}
         }
-        self.records.push(record);
+        retire_until_ms
+    }
+
+    fn records(&self) -> impl Iterator<Item = &Record> {
+        self.effects.iter().filter_map(|effect| match effect {
+            Effect::Persist(record) => Some(record),
+            _ => None,
+        })
+    }
+
+    fn record(&self, position: usize) -> Option<&Record> {
+        match &self.effects[position] {
+            Effect::Persist(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// What is to be let out at `position`; records stay, since others may want their bodies.
+    fn release(&mut self, position: usize) -> Option<Effect> {
+        match &mut self.effects[position] {
+            Effect::Persist(_) | Effect::Retire { .. } => None,
+            effect => Some(std::mem::replace(effect, Effect::Retire { until_ms: 0 })),
+        }
     }
 
     /// The row of a task that ended in this turn, or `Some(None)` if it was forgotten.
     fn row(&self, task: TaskId) -> Option<Option<TaskRow>> {
         let position = *self.over.get(&task)?;
-        Some(position.and_then(|position| match &self.records[position] {
+        Some(position.and_then(|position| match self.record(position)? {
             Record::Task(row) => Some((**row).clone()),
             _ => None,
         }))
@@ -192,14 +198,16 @@ impl Batch {
     /// A body that came in this turn, the last of its kind. The turn is over.
     fn body(&self, task: TaskId, kind: BodyKind) -> Option<&Arc<[u8]>> {
         let bodies = self.bodies.get_or_init(|| {
-            let records = self.records.iter().enumerate();
-            let bodies = records.filter_map(|(position, record)| match record {
-                Record::Body { task, kind, .. } => Some(((*task, *kind), position)),
+            let effects = self.effects.iter().enumerate();
+            let bodies = effects.filter_map(|(position, effect)| match effect {
+                Effect::Persist(Record::Body { task, kind, .. }) => {
+                    Some(((*task, *kind), position))
+                }
                 _ => None,
             });
             bodies.collect()
         });
-        match &self.records[*bodies.get(&(task, kind))?] {
+        match self.record(*bodies.get(&(task, kind))?)? {
             Record::Body { bytes, .. } => Some(bytes),
             _ => None,
         }
@@ -207,17 +215,51 @@ impl Batch {
 
     /// When tasks that ended in this turn have to be forgotten.
     fn expiries(&self) -> impl Iterator<Item = u64> {
-        self.records.iter().filter_map(|record| match record {
+        self.records().filter_map(|record| match record {
             Record::Task(row) => row.end()?.expires_ms,
             _ => None,
         })
     }
 
     fn clear(&mut self) {
-        self.records.clear();
+        self.effects.clear();
+        self.records = 0;
         self.over.clear();
         self.bodies.take();
         self.shown_bytes = 0;
+    }
+}
+
+/// Note in `over` if a record says that a task is over, or forgotten.
+fn note_end(over: &mut HashMap<TaskId, Option<usize>>, position: usize, record: &Record) {
+    match record {
+        Record::Task(row) if row.end().is_some() => {
+            over.insert(row.task, Some(position));
+        }
+        Record::Forget { task, .. } => {
+            over.insert(*task, None);
+        }
+        Record::Task(_)
+        | Record::Body { .. }
+        | Record::LeftDead { .. }
+        | Record::TaskIdBound(_)
+        | Record::EpochBound(_)
+        | Record::Dedup(_)
+        | Record::DedupFreed { .. }
+        | Record::Schedule(_)
+        | Record::ScheduleRemoved { .. }
+        | Record::Token(_)
+        | Record::TokenRevoked { .. }
+        | Record::Config(_)
+        | Record::Message(_)
+        | Record::MessageDropped { .. }
+        | Record::MessageIdBound(_)
+        | Record::Mail { .. }
+        | Record::MailDropped { .. }
+        | Record::Channel(_)
+        | Record::Subscribed { .. }
+        | Record::Unsubscribed { .. }
+        | Record::Queue { .. } => {}
     }
 }
 
@@ -334,28 +376,25 @@ impl<S: Store, O: Voice> Committer<S, O> {
         }
         if let Command::List(wanted) = &request.command {
             let outcome = reads::list(&*self.store.reader(), wanted);
-            return self.batch.releases.push(Effect::Reply { request: request.id, outcome });
+            return self.batch.effects.push_back(Effect::Reply { request: request.id, outcome });
         }
         if let Command::Upkeep(_) = &request.command {
             let outcome = Err(Rejection::Unavailable { reason: upkeep::NOTHING_ON_DISK.into() });
-            return self.batch.releases.push(Effect::Reply { request: request.id, outcome });
+            return self.batch.effects.push_back(Effect::Reply { request: request.id, outcome });
         }
         match self.load(&request.command) {
             Ok(rows) => self.apply(request, rows, now),
             Err(error) => {
                 let outcome = Err(self.unreadable(&error));
-                self.batch.releases.push(Effect::Reply { request: request.id, outcome });
+                self.batch.effects.push_back(Effect::Reply { request: request.id, outcome });
             }
         }
     }
 
     fn apply(&mut self, request: Request, rows: Vec<TaskRow>, now: Now) {
         self.core.handle(request, rows, now);
-        while let Some(effect) = self.core.poll_effect() {
-            match effect {
-                Effect::Retire { until_ms } => self.retire_until_ms = Some(until_ms),
-                effect => self.batch.gather(effect),
-            }
+        if let Some(until_ms) = self.batch.gather(&mut self.core) {
+            self.retire_until_ms = Some(until_ms);
         }
     }
 
@@ -402,11 +441,11 @@ impl<S: Store, O: Voice> Committer<S, O> {
 
     /// One batch, one sync; none if there is nothing to keep. Says how long the sync took.
     fn commit(&mut self) -> Result<Duration, StoreError> {
-        if self.batch.records.is_empty() {
+        if self.batch.records == 0 {
             return Ok(Duration::ZERO);
         }
         let started = Instant::now();
-        self.store.append(&self.batch.records)?;
+        self.store.append(self.batch.records())?;
         let encoded = Instant::now();
         self.store.sync()?;
         let synced = Instant::now();
@@ -414,24 +453,22 @@ impl<S: Store, O: Voice> Committer<S, O> {
         self.counters.commit.note(synced - started);
         self.is_restless = true;
         add(&self.counters.commits, 1);
-        add(&self.counters.records, self.batch.records.len() as u64);
+        add(&self.counters.records, self.batch.records as u64);
         Ok(synced - encoded)
     }
 
     fn release(&mut self) {
         if self.voice.follows_headers() {
-            for record in &self.batch.records {
+            for record in self.batch.records() {
                 if let Record::Body { task, kind: BodyKind::Headers, bytes } = record {
                     self.voice.headers(*task, bytes);
                 }
             }
         }
-        let mut releases = std::mem::take(&mut self.batch.releases);
-        for effect in releases.drain(..) {
+        for position in 0..self.batch.effects.len() {
+            let Some(effect) = self.batch.release(position) else { continue };
             match effect {
-                Effect::Persist(_) | Effect::Retire { .. } => {
-                    unreachable!("records and tasks to forget were gathered apart")
-                }
+                Effect::Persist(_) | Effect::Retire { .. } => {}
                 Effect::Reply { request: RequestId::NOBODY, .. } => {}
                 Effect::Reply { request, outcome } => {
                     let outcome = self.with_bodies(outcome);
@@ -447,7 +484,6 @@ impl<S: Store, O: Voice> Committer<S, O> {
                 Effect::TokenRevoked { digest } => self.voice.token_revoked(&digest),
             }
         }
-        self.batch.releases = releases;
         self.batch.clear();
     }
 
@@ -543,7 +579,7 @@ impl<S: Store, O: Voice> Committer<S, O> {
 
     /// The store failed in this turn: whoever waits is told, and nothing else is let out.
     fn refuse(&mut self, reason: Arc<str>) {
-        for effect in self.batch.releases.drain(..) {
+        for effect in self.batch.effects.drain(..) {
             let Effect::Reply { request, outcome } = effect else { continue };
             let reason = reason.clone();
             // What was granted was on its way to the disk and may have arrived.

@@ -289,6 +289,11 @@ impl Core {
         self.effects.pop_front()
     }
 
+    /// All that must happen next, behind what is in `effects` already.
+    pub fn drain_effects(&mut self, effects: &mut VecDeque<Effect>) {
+        effects.append(&mut self.effects);
+    }
+
     /// How many tasks are open, that is, in memory.
     #[must_use]
     pub fn open_tasks(&self) -> u64 {

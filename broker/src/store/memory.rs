@@ -108,14 +108,17 @@ impl Disk {
 }
 
 impl Store for MemoryStore {
-    fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
+    fn append<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Result<(), StoreError> {
         let Disk { unsynced, gate, fail_append, .. } = &mut *self.disk.lock();
         gate.pass(|| {
             if std::mem::take(fail_append) {
                 return Err(StoreError::Write { reason: "told to fail an append".into() });
             }
             let mut value = Vec::new();
-            records.iter().try_for_each(|record| {
+            records.into_iter().try_for_each(|record| {
                 record::encode(record, &mut value, |write| {
                     unsynced.push(match write {
                         Write::Put(table, key, value) => {

@@ -159,7 +159,10 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// Any error closes the store to writing.
-    fn append(&mut self, records: &[Record]) -> Result<(), StoreError>;
+    fn append<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Result<(), StoreError>;
 
     /// Return when everything appended so far survives a power cut.
     ///

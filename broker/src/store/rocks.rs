@@ -245,11 +245,14 @@ impl RocksStore {
 }
 
 impl Store for RocksStore {
-    fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
+    fn append<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Result<(), StoreError> {
         let RocksStore { db, log, batch, value, gate, expiry_from, .. } = self;
         let mut families = Families::of(db);
         gate.pass(|| {
-            records.iter().try_for_each(|record| {
+            records.into_iter().try_for_each(|record| {
                 record::encode(record, value, |write| {
                     if let Write::Put(Table::TaskExpiry, key, _) = write
                         && *key < **expiry_from

@@ -65,9 +65,14 @@ impl Tapped {
 }
 
 impl Store for Tapped {
-    fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        self.appended.lock().extend_from_slice(records);
-        self.store.append(records)
+    fn append<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Result<(), StoreError> {
+        let records: Vec<Record> = records.into_iter().cloned().collect();
+        self.store.append(&records)?;
+        self.appended.lock().extend(records);
+        Ok(())
     }
     fn sync(&mut self) -> Result<(), StoreError> {
         self.store.sync()
