@@ -170,6 +170,23 @@ fn a_turn_syncs_once_and_speaks_afterwards() {
 }
 
 #[test]
+fn a_task_that_is_given_away_at_once_is_kept_once() {
+    let records = |agents: Vec<Request>| {
+        let (store, ear, heard) = ear();
+        let counters = Arc::new(Counters::default());
+        let mut committer = committer(&store, ear).counting(counters.clone());
+        committer.turn(agents, Now::default());
+        let before = counters.records.load(Ordering::Relaxed);
+        committer.turn([submit(2, "x"), submit(3, "y")], Now::default());
+        drop(heard);
+        let row = |task| store.row(TaskId(task)).unwrap().unwrap().state();
+        (counters.records.load(Ordering::Relaxed) - before, row(1), row(2))
+    };
+    assert_eq!(records(vec![]), (5, State::Ready, State::Ready), "a bound of ids, two of each");
+    assert_eq!(records(vec![attach(1)]), (5, State::Offered, State::Ready));
+}
+
+#[test]
 fn a_turn_that_keeps_nothing_does_not_sync() {
     let (store, ear, heard) = ear();
     committer(&store, ear).turn([show(1, 1), show(2, 7)], Now::default());

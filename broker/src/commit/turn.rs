@@ -20,7 +20,7 @@ use super::Counters;
 use crate::core::Core;
 use crate::core::command::{
     Command, ConfigView, Effect, Found, Message, MessageReply, Name, News, Now, Offer,
-    PresenceEvent, Push, Rejection, Reply, Request, RequestId, SessionId, TaskEvent, TaskId,
+    PresenceEvent, Push, Rejection, Reply, Request, RequestId, SessionId, State, TaskEvent, TaskId,
     TaskView, Tick, TokenDigest,
 };
 use crate::core::limits::CoreConfig;
@@ -129,6 +129,18 @@ const TURN_SHOWN_BYTES_MAX: usize = 16 << 20;
 /// Tasks that one turn forgets. 1,000: some milliseconds of work.
 const TURN_RETIRED_MAX: usize = 1_000;
 
+/// What stands in place of an effect that has had its turn.
+const DONE: Effect = Effect::Retire { until_ms: 0 };
+
+/// The last row in a turn so far.
+#[derive(Clone, Copy)]
+struct NewestRow {
+    task: TaskId,
+    is_ready: bool,
+    /// In `effects`.
+    position: usize,
+}
+
 /// What a turn has gathered.
 #[derive(Default)]
 struct Batch {
@@ -136,6 +148,7 @@ struct Batch {
     effects: VecDeque<Effect>,
     /// How many of them are records.
     records: usize,
+    newest_row: Option<NewestRow>,
     /// Rows of tasks that ended in this turn: their position in `effects`; `None` if forgotten.
     over: HashMap<TaskId, Option<usize>>,
     /// Where the bodies stand in `effects`, once somebody has asked for one; most turns only take in.
@@ -151,17 +164,33 @@ impl Batch {
         let before = self.effects.len();
         core.drain_effects(&mut self.effects);
         let mut retire_until_ms = None;
-        for (position, effect) in (before..).zip(self.effects.range(before..)) {
-            match effect {
+        for position in before..self.effects.len() {
+            match &self.effects[position] {
                 Effect::Persist(record) => {
                     self.records += 1;
                     note_end(&mut self.over, position, record);
+                    if let Record::Task(row) = record {
+                        let (task, is_ready) = (row.task, row.state() == State::Ready);
+                        self.supersede(NewestRow { task, is_ready, position });
+                    }
                 }
                 Effect::Retire { until_ms } => retire_until_ms = Some(*until_ms),
                 _ => {}
             }
         }
         retire_until_ms
+    }
+
+    /// The row of a task that is ready is needless if the next one says what became of that: whoever
+    /// waits for work is given it in the turn in which it comes.
+    fn supersede(&mut self, newest: NewestRow) {
+        if let Some(before) = self.newest_row.replace(newest)
+            && before.is_ready
+            && before.task == newest.task
+        {
+            self.effects[before.position] = DONE;
+            self.records -= 1;
+        }
     }
 
     fn records(&self) -> impl Iterator<Item = &Record> {
@@ -182,7 +211,7 @@ impl Batch {
     fn release(&mut self, position: usize) -> Option<Effect> {
         match &mut self.effects[position] {
             Effect::Persist(_) | Effect::Retire { .. } => None,
-            effect => Some(std::mem::replace(effect, Effect::Retire { until_ms: 0 })),
+            effect => Some(std::mem::replace(effect, DONE)),
         }
     }
 
@@ -224,6 +253,7 @@ impl Batch {
     fn clear(&mut self) {
         self.effects.clear();
         self.records = 0;
+        self.newest_row = None;
         self.over.clear();
         self.bodies.take();
         self.shown_bytes = 0;

@@ -9,6 +9,8 @@
 //! behind. Hence the one question that tells a torn end from rot: **does a later batch begin
 //! anywhere?** If so, the bad one was synced.
 
+use std::ops::Range;
+
 use super::format::{self, ALIGNMENT, HEAD_BYTES, Header, Salt};
 
 /// A log that was read: both of its files, and what marks the frames in each.
@@ -115,17 +117,30 @@ fn walk<'a>(files: &Files<'a>, next: u64, mut go_on: impl FnMut(Step<'a>) -> boo
     let mut behind = (0, HEAD_BYTES);
     // The first bad place since then.
     let mut bad: Option<Damage> = None;
+    // Where the gaps are.
+    let mut passed: Vec<(usize, Range<usize>)> = Vec::new();
     for (index, found_here) in found.iter().enumerate() {
         let Found { header, file, at } = *found_here;
+        let content = content(found_here);
+        let is_in_gap = |(of, places): &(usize, Range<usize>)| *of == file && places.contains(&at);
+        if content.is_err() && passed.iter().any(is_in_gap) {
+            // The batch of this place is missed already; what is damaged here is its number.
+            continue;
+        }
         let followers = || found[index..].iter().filter(|later| later.header.number > expected);
         if header.number > expected && bad.is_none() {
             let (file, at) = behind;
             let followers = followers().count() as u64;
             bad = Some(Damage { file, at, reason: "a batch is missing", followers });
         }
-        match content(found_here) {
+        match content {
             Ok(content) => {
                 if let Some(damage) = bad.take() {
+                    if damage.file == file {
+                        passed.push((file, damage.at..at));
+                    } else {
+                        passed.extend([(damage.file, damage.at..usize::MAX), (file, 0..at)]);
+                    }
                     let batches = header.number.saturating_sub(expected);
                     if !go_on(Step::Gap(Gap { damage, batches })) {
                         return;
@@ -166,8 +181,6 @@ fn headers(files: &Files<'_>, next: u64) -> Vec<Found> {
 
 #[cfg(test)]
 mod tests {
-    use std::ops::Range;
-
     use proptest::prelude::*;
 
     use super::super::format::{HEADER_BYTES, frame_bytes, head, seal};
@@ -349,6 +362,22 @@ mod tests {
         let gaps: Vec<_> =
             salvaged.gaps.iter().map(|gap| (gap.batches, gap.damage.followers)).collect();
         assert_eq!(gaps, [(1, 6), (2, 4), (1, 0)]);
+    }
+
+    #[test]
+    fn a_batch_whose_number_is_damaged_is_missed_once() {
+        for split in [1, 2, 4] {
+            for bad in 0..3 {
+                let mut written = Written::new(&[10, 20, 30, 40], split);
+                let (file, batch) = written.batches[bad].clone();
+                // The highest byte of its number.
+                written.files[file][batch.start + 15] = 0x5a;
+                let files = written.files();
+                let salvaged = salvage(&files, FIRST);
+                let gaps: Vec<_> = salvaged.gaps.iter().map(|gap| gap.batches).collect();
+                assert_eq!((salvaged.batches.len(), &gaps[..]), (3, &[1][..]), "{split}, {bad}");
+            }
+        }
     }
 
     proptest! {
