@@ -66,7 +66,8 @@ const OPEN_FILES_MAX: i32 = 256;
 /// Cache for reading all of a store once. 1 MiB: nothing is read twice.
 const AUDIT_CACHE_BYTES: usize = 1 << 20;
 
-/// Bytes that a copy of records writes at once. 1 MiB: few writes, and next to no memory.
+/// Bytes that a copy of records writes at once, and for which a batch has room from the beginning at
+/// most. 1 MiB: few writes, and next to no memory.
 const BATCH_BYTES: usize = 1 << 20;
 
 /// A store in a folder.
@@ -118,7 +119,7 @@ impl RocksStore {
         let known = known_applied(&db).map_err(|error| open_error(&folder, &error))?;
         if known != Some(number) {
             apply(&db, &batches, number)?;
-            write_unlogged(&db, &mut WriteBatch::default(), number)?;
+            write_unlogged(&db, WriteBatch::default(), number)?;
             write_tables(&db)?;
         }
         if note == Note::Missing {
@@ -278,7 +279,8 @@ impl Store for RocksStore {
             }
             let next = *number + 1;
             log.sync(next).map_err(|error| write_error(&error))?;
-            write_unlogged(db, batch, next)?;
+            let empty = WriteBatch::with_capacity_bytes(batch.size_in_bytes().min(BATCH_BYTES));
+            write_unlogged(db, std::mem::replace(batch, empty), next)?;
             *number = next;
             watermark.note_lazily(next);
             Ok(())
@@ -405,7 +407,7 @@ fn apply(db: &DB, batches: &[&[u8]], number: u64) -> Result<(), StoreError> {
             };
             families.put(&mut batch, write);
         }
-        write_unlogged(db, &mut batch, number)?;
+        write_unlogged(db, batch, number)?;
     }
     Ok(())
 }
@@ -433,10 +435,10 @@ impl<'a> Families<'a> {
     }
 }
 
-/// Give RocksDB a batch that is in the log already, under `number`. It is empty afterwards.
-fn write_unlogged(db: &DB, batch: &mut WriteBatch, number: u64) -> Result<(), StoreError> {
+/// Give RocksDB a batch that is in the log already, under `number`.
+fn write_unlogged(db: &DB, mut batch: WriteBatch, number: u64) -> Result<(), StoreError> {
     batch.put(APPLIED, number.to_le_bytes());
-    db.write_opt(std::mem::take(batch), &unlogged()).map_err(|error| write_error(&error))
+    db.write_opt(batch, &unlogged()).map_err(|error| write_error(&error))
 }
 
 fn unlogged() -> WriteOptions {
