@@ -1,10 +1,13 @@
 //! A disk whose syncs fail when a test says so.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
+
+/// What is put between a broker and its disk.
+const SOURCE: &str = include_str!("../faults/sync.c");
 
 /// Makes syncs of a broker fail while it is broken.
 #[derive(Debug)]
@@ -20,7 +23,8 @@ impl SyncFault {
     #[must_use]
     pub fn new() -> SyncFault {
         let fault = SyncFault { folder: TempDir::new().expect("a temporary folder") };
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("faults/sync.c");
+        let source = fault.folder.path().join("sync.c");
+        fs::write(&source, SOURCE).expect("write the source of the fault");
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(fault.library()).arg(source);
         let compiled = compiler.arg("-ldl").output().expect("run cc");
