@@ -17,8 +17,9 @@
 //!
 //! No clock, no randomness, no I/O and no locks: time comes in with the request, and the same
 //! requests give the same effects on any machine. Three kinds of methods: [`Core::handle`] takes
-//! something in, [`Core::poll_effect`] hands out what must happen next, and the others only look.
-//! After every `handle`, drain the effects before the next one.
+//! something in, [`Core::poll_effect`] and [`Core::drain_effects`] hand out what must happen next, one
+//! by one or all at once, and the others only look. After every `handle`, drain the effects before
+//! the next one.
 //!
 //! The values change nothing of each other. The halves are what [`Core`] does for one kind of
 //! request; each connects the values that it needs. What all of them share is here: a task only

@@ -169,6 +169,7 @@ impl Log {
     /// What the system says.
     pub(super) fn go_on_in_the_other(&mut self) -> io::Result<()> {
         self.current = 1 - self.current;
+        // The batch stands behind what shares its page in the file that is full.
         let shared = usize::try_from(self.at % PAGE_BYTES).expect("less than a page");
         self.pages.bytes.drain(self.pages.start..self.pages.start + shared);
         self.at = HEAD_BYTES as u64;
