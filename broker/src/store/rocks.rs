@@ -51,7 +51,8 @@ const MEMTABLE_BYTES: usize = 16 << 20;
 const APPLIED: &[u8] = b"applied";
 
 /// How hard LZ4 tries, for what is not in the lowest level yet and may be gone before it gets there.
-/// -16: a submit costs 5 % less than with -1, and a waiting task takes 8 bytes more.
+/// -16: in `make bench`, a submit costs 5 % less than with -1 (submit-256), and a waiting task takes 8
+/// bytes more (backlog).
 const COMPRESSION_FAST: c_int = -16;
 
 /// The same for what has come to stay.
