@@ -166,19 +166,33 @@ impl Batch {
         let mut retire_until_ms = None;
         for position in before..self.effects.len() {
             match &self.effects[position] {
-                Effect::Persist(record) => {
+                Effect::Persist(_) => {
                     self.records += 1;
-                    note_end(&mut self.over, position, record);
-                    if let Record::Task(row) = record {
-                        let (task, is_ready) = (row.task, row.state() == State::Ready);
-                        self.supersede(NewestRow { task, is_ready, position });
-                    }
+                    self.note(position);
                 }
                 Effect::Retire { until_ms } => retire_until_ms = Some(*until_ms),
                 _ => {}
             }
         }
         retire_until_ms
+    }
+
+    /// Note what the record at `position` says of a task as a whole.
+    fn note(&mut self, position: usize) {
+        match self.record(position) {
+            Some(Record::Task(row)) => {
+                let (task, is_ready) = (row.task, row.state() == State::Ready);
+                if row.end().is_some() {
+                    self.over.insert(task, Some(position));
+                }
+                self.supersede(NewestRow { task, is_ready, position });
+            }
+            Some(Record::Forget { task, .. }) => {
+                let task = *task;
+                self.over.insert(task, None);
+            }
+            _ => {}
+        }
     }
 
     /// The row of a task that is ready is needless if the next one says what became of that: whoever
@@ -257,39 +271,6 @@ impl Batch {
         self.over.clear();
         self.bodies.take();
         self.shown_bytes = 0;
-    }
-}
-
-/// Note in `over` if a record says that a task is over, or forgotten.
-fn note_end(over: &mut HashMap<TaskId, Option<usize>>, position: usize, record: &Record) {
-    match record {
-        Record::Task(row) if row.end().is_some() => {
-            over.insert(row.task, Some(position));
-        }
-        Record::Forget { task, .. } => {
-            over.insert(*task, None);
-        }
-        Record::Task(_)
-        | Record::Body { .. }
-        | Record::LeftDead { .. }
-        | Record::TaskIdBound(_)
-        | Record::EpochBound(_)
-        | Record::Dedup(_)
-        | Record::DedupFreed { .. }
-        | Record::Schedule(_)
-        | Record::ScheduleRemoved { .. }
-        | Record::Token(_)
-        | Record::TokenRevoked { .. }
-        | Record::Config(_)
-        | Record::Message(_)
-        | Record::MessageDropped { .. }
-        | Record::MessageIdBound(_)
-        | Record::Mail { .. }
-        | Record::MailDropped { .. }
-        | Record::Channel(_)
-        | Record::Subscribed { .. }
-        | Record::Unsubscribed { .. }
-        | Record::Queue { .. } => {}
     }
 }
 
